@@ -1,0 +1,298 @@
+"""Training crops: uint8 patches of a folder of pictures, each a pure function of its index.
+
+The only module of this package that imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, Sampler
+
+from paoncodec.errors import ImageError, UsageError
+from paoncodec.images.reading import read_image
+
+__all__ = ["CropDataset", "CropSpec", "EpochSampler", "find_images", "split"]
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+# Reach of Pillow's Lanczos filter to either side, in pixels of the reduced picture.
+_LANCZOS_SUPPORT = 3
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+
+@dataclass(frozen=True)
+class CropSpec:
+    """How crops are cut.
+
+    Attributes:
+        size: side of a crop in pixels, ≥ 1.
+        flips: mirror at random, left-right and top-bottom.
+        shrink: range of the random factor by which pictures are reduced before the crop, e.g.
+            (0.5, 0.8), within (0, 1]; JPEG's artefacts are shrunk away with it. A picture that
+            is too small for its factor is cropped at full scale. None: never reduce.
+        seed: the source of all randomness, ≥ 0.
+        cache_bytes: decoded pictures are kept until they fill this many bytes, per process.
+    """
+
+    size: int = 256
+    flips: bool = True
+    shrink: tuple[float, float] | None = None
+    seed: int = 0
+    cache_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UsageError(f"crop size {self.size}: must be 1 or more pixels")
+        if self.shrink is not None and not 0 < self.shrink[0] <= self.shrink[1] <= 1:
+            raise UsageError(f"shrink {self.shrink}: must be (low, high), 0 < low <= high <= 1")
+        if self.seed < 0:
+            raise UsageError(f"crop seed {self.seed}: must be 0 or more")
+        if self.cache_bytes < 0:
+            raise UsageError(f"cache of {self.cache_bytes} bytes: must be 0 or more")
+
+
+class CropDataset(Dataset[torch.Tensor]):
+    """One random crop per picture and epoch.
+
+    Index k is picture k % len in epoch k // len, and its crop depends on (seed, epoch, picture)
+    only: the same on any number of workers and after a resume. So an index may count on beyond
+    len(dataset); `EpochSampler` does. A plain DataLoader stays in epoch 0, with the same crops
+    each time: what validation wants.
+
+    A picture smaller than the crop is padded by reflection. One that cannot be read is reported
+    by name in a warning and the next readable one takes its place.
+
+    Args:
+        source: a folder, a picture, or several of either; folders are searched recursively.
+        spec: how crops are cut.
+
+    Raises:
+        UsageError: there are no pictures.
+    """
+
+    def __init__(self, source: PathLike | Iterable[PathLike], spec: CropSpec | None = None) -> None:
+        self.paths = find_images(source)
+        self.spec = spec or CropSpec()
+        self._cache: dict[int, npt.NDArray[np.uint8]] = {}
+        self._cached_bytes = 0
+        self._unreadable: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        """Crop number `index` ≥ 0: uint8 tensor (3, size, size).
+
+        Raises:
+            ImageError: no picture of the dataset can be read.
+        """
+        if index < 0:
+            raise IndexError(f"crop index {index}: must be 0 or more")
+        epoch, picture = divmod(index, len(self))
+        rng = np.random.default_rng((self.spec.seed, epoch, picture))
+        crop = _cut(self._picture(picture), self.spec, rng)
+        return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        """The crops of epoch 0, in order (indexing has no end, so this must say where to stop)."""
+        return (self[index] for index in range(len(self)))
+
+    def preload(self) -> int:
+        """Fill the cache now; before workers are forked, they then share it.
+
+        Returns:
+            How many pictures it holds.
+        """
+        for picture in range(len(self)):
+            if self._cached_bytes >= self.spec.cache_bytes:
+                break
+            self._picture(picture)
+        return len(self._cache)
+
+    def _picture(self, wanted: int) -> npt.NDArray[np.uint8]:
+        """Picture number `wanted`, or the next that can be read: (H, W, C), uint8."""
+        for step in range(len(self)):
+            picture = (wanted + step) % len(self)
+            if picture in self._cache:
+                return self._cache[picture]
+            if picture in self._unreadable:
+                continue
+            try:
+                pixels = read_image(self.paths[picture])
+            except ImageError as error:
+                self._unreadable.add(picture)
+                warnings.warn(f"training picture left out: {error}", stacklevel=2)
+                continue
+            self._keep(picture, pixels)
+            return pixels
+        raise ImageError(f"none of the {len(self)} training pictures can be read")
+
+    def _keep(self, picture: int, pixels: npt.NDArray[np.uint8]) -> None:
+        # First come, first kept: every picture is wanted once an epoch, so throwing one out for
+        # another would gain nothing.
+        if self._cached_bytes + pixels.nbytes > self.spec.cache_bytes:
+            return
+        self._cache[picture] = pixels
+        self._cached_bytes += pixels.nbytes
+
+
+class EpochSampler(Sampler[int]):
+    """Indexes for a `CropDataset`: every picture once an epoch, in an order of its own.
+
+    The k-th index depends on (count, seed, k) only, so a run resumes by `start`.
+
+    Args:
+        count: pictures in the dataset, ≥ 1.
+        total: how many indexes the whole run takes, over all its epochs.
+        seed: the source of the order, ≥ 0.
+        start: how many of the run's indexes have been taken already.
+    """
+
+    def __init__(self, count: int, total: int, seed: int = 0, start: int = 0) -> None:
+        if count < 1:
+            raise UsageError(f"sampler over {count} pictures: there must be 1 or more")
+        if not 0 <= start <= total:
+            raise UsageError(f"sampler start {start}: must be 0..{total}")
+        self.count, self.total, self.seed, self.start = count, total, seed, start
+
+    def __len__(self) -> int:
+        return self.total - self.start
+
+    def __iter__(self) -> Iterator[int]:
+        position = self.start
+        while position < self.total:
+            epoch, taken = divmod(position, self.count)
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
+            rest = order[taken : taken + self.total - position]
+            yield from (epoch * self.count + int(picture) for picture in rest)
+            position += len(rest)
+
+
+def find_images(source: PathLike | Iterable[PathLike]) -> list[Path]:
+    """The pictures of a folder (recursively, by name), of a file, or of several of either.
+
+    Files whose suffix is no picture's and hidden files are passed over inside folders; a file
+    that is named itself is taken as it is. Each path appears once.
+
+    Raises:
+        UsageError: something does not exist, or there are no pictures at all.
+    """
+    places = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    found = [path for place in places for path in _images_at(Path(place))]
+    if not found:
+        names = ", ".join(str(place) for place in places) or "an empty list"
+        raise UsageError(f"no pictures ({', '.join(sorted(SUFFIXES))}) in {names}")
+    return list(dict.fromkeys(found))
+
+
+def split(
+    paths: Sequence[Path], validation_fraction: float, seed: int = 0
+) -> tuple[list[Path], list[Path]]:
+    """Part pictures into training and validation by a hash of their file names.
+
+    A picture's side depends on (its name, the fraction, seed) only, so adding others moves none;
+    pictures of the same name in several folders stay together. The one exception: when two or
+    more names are there and all fall on one side, the nearest one changes over.
+
+    Args:
+        paths: the pictures; their order is kept.
+        validation_fraction: the expected share of validation, in [0, 1).
+        seed: another number gives another split.
+
+    Returns:
+        (training, validation); validation is empty when the fraction is 0 or there is one name.
+    """
+    if not 0 <= validation_fraction < 1:
+        raise UsageError(f"validation fraction {validation_fraction}: must be in [0, 1)")
+    rank = {path.name: _unit_hash(path.name, seed) for path in paths}
+    chosen = {name for name, value in rank.items() if value < validation_fraction}
+    if validation_fraction > 0 and len(rank) > 1:
+        chosen = chosen or {min(rank, key=rank.__getitem__)}
+        if len(chosen) == len(rank):
+            chosen.discard(max(rank, key=rank.__getitem__))
+    training = [path for path in paths if path.name not in chosen]
+    return training, [path for path in paths if path.name in chosen]
+
+
+def _images_at(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise UsageError(f"{place}: no such file or folder")
+    return sorted(
+        path
+        for path in place.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _unit_hash(name: str, seed: int) -> float:
+    """A number in [0, 1) that depends on nothing but its arguments."""
+    digest = hashlib.blake2b(f"{seed}:{name}".encode("utf-8", "surrogateescape"), digest_size=6)
+    return int.from_bytes(digest.digest(), "big") / 2**48
+
+
+def _cut(
+    pixels: npt.NDArray[np.uint8], spec: CropSpec, rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """A random crop: (H, W, C) → (size, size, 3), any strides."""
+    pixels = _at_least(pixels, spec.size)
+    region = _region_side(pixels.shape[:2], spec, rng)
+    top = int(rng.integers(pixels.shape[0] - region + 1))
+    left = int(rng.integers(pixels.shape[1] - region + 1))
+    crop = (
+        pixels[top : top + region, left : left + region]
+        if region == spec.size
+        else _shrunk(pixels, top, left, region, spec.size)
+    )
+    if spec.flips:
+        vertical, horizontal = rng.integers(2, size=2)
+        crop = crop[:: -1 if vertical else 1, :: -1 if horizontal else 1]
+    return np.broadcast_to(crop, (spec.size, spec.size, 3))
+
+
+def _at_least(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """The picture, padded by reflection to `size` where it is smaller."""
+    low, wide = (max(0, size - side) for side in pixels.shape[:2])
+    if not low and not wide:
+        return pixels
+    around = ((low // 2, low - low // 2), (wide // 2, wide - wide // 2), (0, 0))
+    return np.pad(pixels, around, mode="reflect")
+
+
+def _region_side(shape: tuple[int, ...], spec: CropSpec, rng: np.random.Generator) -> int:
+    """The side of the square that becomes the crop, in pixels of the picture."""
+    if spec.shrink is None:
+        return spec.size
+    side = round(spec.size / rng.uniform(*spec.shrink))
+    return side if side <= min(shape) else spec.size
+
+
+def _shrunk(
+    pixels: npt.NDArray[np.uint8], top: int, left: int, side: int, size: int
+) -> npt.NDArray[np.uint8]:
+    """The square of `side` at (top, left) reduced to `size`: (size, size, C).
+
+    Only the square and the filter's reach around it are touched: the result is that of reducing
+    the whole picture and cropping.
+    """
+    reach = int(np.ceil(_LANCZOS_SUPPORT * side / size))
+    y, x = max(0, top - reach), max(0, left - reach)
+    patch = pixels[y : top + side + reach, x : left + side + reach]
+    grey = patch.shape[2] == 1
+    image = Image.fromarray(np.ascontiguousarray(patch[:, :, 0] if grey else patch))
+    box = (left - x, top - y, left - x + side, top - y + side)
+    small = np.asarray(image.resize((size, size), Image.Resampling.LANCZOS, box=box))
+    return small[:, :, np.newaxis] if grey else small
