@@ -1,0 +1,231 @@
+"""Padé layers (PaLa): every output is a learned ratio of two polynomials of the inputs.
+
+"Padé Neurons for Efficient Neural Models", III. A layer first shifts its input, then multiplies it
+and its powers with weights (a matrix product, a convolution or a transposed convolution), then
+divides (:mod:`paoncodec.layers.rational`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .base import PaLa, require_at_least, require_groups
+from .rational import Kind
+from .shift import NoShift, ShiftSpec, build_shifter
+
+
+class PaLaLinear(PaLa):
+    """Fully connected Padé layer: (..., in_features) → (..., out_features).
+
+    Args:
+        in_features, out_features: sizes of the last dimension.
+        degrees: (K, L) of numerator and denominator, each ≥ 0, together ≥ 1.
+        kind: ``"smooth"``, ``"absolute"`` or ``"vanilla"`` (:class:`.PadeSpec`).
+
+    With degrees (1, 0) it is ``torch.nn.Linear``. Finite as :class:`PaLaConv2d` is.
+
+    Raises:
+        ValueError: impossible sizes, degrees or kind.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        degrees: tuple[int, int] = (1, 1),
+        kind: Kind = "smooth",
+    ) -> None:
+        require_at_least(1, in_features=in_features, out_features=out_features)
+        shape = (out_features, in_features)
+        super().__init__(in_features, out_features, shape, in_features, degrees, kind)
+
+    def _stack(self, weights: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(weights), dim=1).flatten(1, 2)  # (D, polynomials·out, in)
+
+    def _product(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+        if groups == 1:
+            return F.linear(x, weight[0])
+        by_degree = x.unflatten(1, (groups, -1)).transpose(0, 1)
+        return torch.bmm(by_degree, weight.mT).transpose(0, 1).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in_features) → (..., out_features)."""
+        if x.shape[-1] != self.in_channels:
+            raise ValueError(f"input of shape {_shape(x)}: expected (..., {self.in_channels})")
+        y = self._pade(x.reshape(-1, self.in_channels))
+        return y.reshape(*x.shape[:-1], self.out_channels)
+
+
+class PaLaConv2d(PaLa):
+    """Convolutional Padé layer: (B, C_in, H, W) → (B, C_out, H', W').
+
+    ``H' = floor((H + 2·padding - kernel_size) / stride) + 1``; the border is replicated.
+
+    Args:
+        in_channels, out_channels: numbers of channels.
+        kernel_size: side of the square kernel.
+        stride: step of the output positions.
+        padding: pixels of replicated border; default ``kernel_size // 2``.
+        groups: blocks of channels convolved apart; divides both numbers of channels.
+        degrees: (K, L) of numerator and denominator, each ≥ 0, together ≥ 1.
+        kind: ``"smooth"``, ``"absolute"`` or ``"vanilla"`` (:class:`.PadeSpec`).
+        shift: :class:`.NoShift`, :class:`.StaticShift` or :class:`.PredictedShift`.
+
+    [1/1] is one convolution with 2·C_out outputs. Special cases (III-E): degrees (1, 0) without
+    shift is an ordinary convolution, (2, 0) a quadratic neuron, (K ≥ 2, 0) a generative neuron and,
+    with a learned shift, a super neuron. Smooth [1/1] with ``denominator`` = 0 is linear:
+    ``(a1 ⊛ x + 2 a0) / 2``.
+
+    For \\|x\\| ≤ 1e4, degrees ≤ 3 and weights up to 1e3, values and gradients are finite in float32
+    and bfloat16, and values in float16, where they saturate; not so the vanilla kind, which has
+    poles.
+
+    Raises:
+        ValueError: impossible sizes, degrees, kind, groups or shift.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+        degrees: tuple[int, int] = (1, 1),
+        kind: Kind = "smooth",
+        shift: ShiftSpec = NoShift(),
+    ) -> None:
+        padding = kernel_size // 2 if padding is None else padding
+        require_at_least(1, kernel_size=kernel_size, stride=stride)
+        require_at_least(0, padding=padding)
+        require_groups(groups, in_channels, out_channels)
+        shape = (out_channels, in_channels // groups, kernel_size, kernel_size)
+        fan_in = math.prod(shape[1:])
+        super().__init__(in_channels, out_channels, shape, fan_in, degrees, kind, groups)
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.shifter = build_shifter(shift, in_channels)
+
+    def _stack(self, weights: Sequence[Tensor]) -> Tensor:
+        if len(weights[0]) * self.groups == 1:  # as below, but channels-last weights stay so
+            return torch.cat([w.squeeze(0) for w in weights])
+        grouped = [w.unflatten(1, (self.groups, -1)) for w in weights]  # (D, g, out/g, in/g, k, k)
+        return torch.stack(grouped, dim=2).flatten(0, 3)
+
+    def _product(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+        return F.conv2d(x, weight, stride=self.stride, groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) → (B, C_out, H', W')."""
+        _require_maps(x, self.in_channels)
+        return self._pade(replicate(self.shifter(x), self.padding))
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        return f"{super().extra_repr()}, kernel_size={self.kernel_size}, stride={self.stride}"
+
+
+class PaLaConvTranspose2d(PaLa):
+    """Transposed convolutional Padé layer: (B, C_in, H, W) → (B, C_out, H', W').
+
+    ``H' = (H - 1)·stride - 2·padding + kernel_size + output_padding``. The input's border is
+    replicated as far as the kernel reaches, so that no output sees zeros from outside.
+
+    Args:
+        in_channels, out_channels: numbers of channels.
+        kernel_size: side of the square kernel.
+        stride: up-sampling factor.
+        padding: pixels cropped on each side; default ``kernel_size // 2``.
+        output_padding: pixels added at the bottom and right, less than ``stride``; default
+            ``stride - 1``, which with an odd kernel makes H' = stride · H.
+        groups, degrees, kind, shift: as for :class:`PaLaConv2d`; the shift is always per channel,
+            as in the paper's codecs.
+
+    Finite as :class:`PaLaConv2d` is; in float16 only where torch sums its products in float32,
+    which it does not do on CPUs without float16 arithmetic.
+
+    Raises:
+        ValueError: impossible sizes, degrees, kind, groups or shift.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int | None = None,
+        output_padding: int | None = None,
+        groups: int = 1,
+        degrees: tuple[int, int] = (1, 1),
+        kind: Kind = "smooth",
+        shift: ShiftSpec = NoShift(),
+    ) -> None:
+        padding = kernel_size // 2 if padding is None else padding
+        output_padding = stride - 1 if output_padding is None else output_padding
+        require_at_least(1, kernel_size=kernel_size, stride=stride)
+        require_at_least(0, padding=padding, output_padding=output_padding)
+        require_groups(groups, in_channels, out_channels)
+        if output_padding >= stride:
+            raise ValueError(f"output_padding {output_padding}: must be < stride {stride}")
+        shape = (in_channels, out_channels // groups, kernel_size, kernel_size)
+        # An output of a transposed convolution sums in/groups · k² / stride² products.
+        fan_in = max(1, in_channels // groups * kernel_size**2 // stride**2)
+        super().__init__(in_channels, out_channels, shape, fan_in, degrees, kind, groups)
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.output_padding = output_padding
+        # Outputs see the input positions -border … H - 1 + border: input i reaches the outputs
+        # stride·i - padding … stride·i - padding + kernel_size - 1.
+        self.border = max(0, (kernel_size - 1 - padding + output_padding) // stride)
+        self.shifter = build_shifter(shift, in_channels)
+
+    def _stack(self, weights: Sequence[Tensor]) -> Tensor:
+        if len(weights[0]) * self.groups == 1:  # as below, but channels-last weights stay so
+            return torch.cat([w.squeeze(0) for w in weights], dim=1)
+        grouped = [w.unflatten(1, (self.groups, -1)) for w in weights]  # (D, g, in/g, out/g, k, k)
+        return torch.stack(grouped, dim=3).flatten(3, 4).flatten(0, 2)
+
+    def _product(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+        return F.conv_transpose2d(
+            x,
+            weight,
+            stride=self.stride,
+            padding=self.padding + self.stride * self.border,
+            output_padding=self.output_padding,
+            groups=groups,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) → (B, C_out, H', W')."""
+        _require_maps(x, self.in_channels)
+        return self._pade(replicate(self.shifter(x), self.border))
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        return f"{super().extra_repr()}, kernel_size={self.kernel_size}, stride={self.stride}"
+
+
+def replicate(x: Tensor, border: int) -> Tensor:
+    """(B, C, H, W) with ``border`` replicated pixels on each side."""
+    return F.pad(x, (border,) * 4, mode="replicate") if border else x
+
+
+def _require_maps(x: Tensor, channels: int) -> None:
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise ValueError(
+            f"input of shape {_shape(x)}: expected (batch, {channels}, height, width); "
+            "give a single image as x[None]"
+        )
+
+
+def _shape(x: Tensor) -> str:
+    return str(tuple(x.shape))

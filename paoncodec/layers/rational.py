@@ -1,0 +1,157 @@
+"""The rational part of a Padé neuron: from a layer's products to their quotient.
+
+The formulas are in :mod:`paoncodec.layers.quotients`; here are the layout of the products, the
+number formats, and what is kept for the backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .quotients import BACKWARD, FORWARD, Terms
+
+Kind = Literal["smooth", "absolute", "vanilla"]
+
+
+@dataclass(frozen=True)
+class PadeSpec:
+    """Degrees and kind of a Padé neuron.
+
+    Args:
+        num: degree K ≥ 0 of the numerator.
+        den: degree L ≥ 0 of the denominator; ``num + den`` ≥ 1.
+        kind: ``"smooth"`` (Paon-S, eq. 4), ``"absolute"`` (Paon-A) or ``"vanilla"`` (eq. 3).
+
+    Raises:
+        ValueError: a degree is negative, both are 0, or the kind is unknown.
+    """
+
+    num: int = 1
+    den: int = 1
+    kind: Kind = "smooth"
+
+    def __post_init__(self) -> None:
+        if self.num < 0 or self.den < 0 or self.num + self.den < 1:
+            raise ValueError(
+                f"degrees ({self.num}, {self.den}): each must be >= 0 and their sum >= 1"
+            )
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind {self.kind!r}: choose one of {', '.join(get_args(Kind))}")
+
+    @property
+    def shared(self) -> int:
+        """Number of degrees ≥ 1 that both polynomials have."""
+        return min(self.num, self.den)
+
+    @property
+    def longest(self) -> int:
+        """The larger of the two degrees."""
+        return max(self.num, self.den)
+
+
+def rational(stacks: Sequence[Tensor], bias: Tensor, spec: PadeSpec, groups: int = 1) -> Tensor:
+    """Quotient of the two polynomials whose terms a layer has computed.
+
+    Args:
+        stacks: the terms as the layer's products left them, channels in dimension 1. The first
+            stack holds the degrees 1 … min(K, L) that both polynomials have, its channels ordered
+            (degree, group, numerator | denominator, channel of the group); the second the degrees
+            above, which only one polynomial has, ordered (degree, group, channel of the group).
+            A stack with no degrees is left out.
+        bias: ``a0``, shape (C,).
+        spec: degrees and kind.
+        groups: groups of the layer's product; divides C.
+
+    Returns:
+        (B, C, ...) in the dtype of the stacks. Keeps the stacks (that is, the terms of P and Q) and
+        the bias for the backward and nothing else; not even the stacks when L = 0. In float16
+        terms and result saturate at ±65504 and the arithmetic is done in float32, while a gradient
+        that overflows becomes infinite, as ``torch.amp.GradScaler`` expects. Differentiable once.
+
+    Raises:
+        ValueError: the stacks are not those of these degrees.
+    """
+    degrees = [2 * spec.shared, spec.longest - spec.shared]
+    expected = [d * bias.numel() for d in degrees if d]
+    found = [stack.shape[1] for stack in stacks]
+    if found != expected:
+        raise ValueError(
+            f"stacks of {found} channels: degrees ({spec.num}, {spec.den}) with "
+            f"{bias.numel()} outputs need {expected}"
+        )
+    return _Rational.apply(bias, spec, groups, *stacks)
+
+
+class _Rational(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, bias: Tensor, spec: PadeSpec, groups: int, *stacks: Tensor) -> Tensor:
+        # The gradient of a polynomial does not depend on its terms.
+        ctx.save_for_backward(bias, *(stacks if spec.den else ()))
+        ctx.spec, ctx.groups = spec, groups
+        wide = [_widen(s) for s in stacks]
+        terms = _terms(wide, spec, groups)
+        a0 = _constant(bias, wide[0], groups)
+        value = FORWARD[spec.kind](terms, a0) if spec.den else sum(terms.num, a0)
+        return _narrow(value, stacks[0].dtype).flatten(1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        bias, *stacks = ctx.saved_tensors
+        spec, groups = ctx.spec, ctx.groups
+        if not stacks:
+            return _channel_sums(grad, bias), None, None, torch.cat([grad] * spec.num, dim=1)
+        wide = [_widen(s) for s in stacks]
+        into = [torch.empty_like(s) for s in stacks]
+        grad_a0 = BACKWARD[spec.kind](
+            grad.to(wide[0].dtype).unflatten(1, (groups, -1)),
+            _terms(wide, spec, groups),
+            _constant(bias, wide[0], groups),
+            _terms(into, spec, groups),
+        )
+        return _channel_sums(grad_a0.flatten(1, 2), bias), None, None, *into
+
+
+def _terms(stacks: Sequence[Tensor], spec: PadeSpec, groups: int) -> Terms:
+    """Views of the stacks, each (B, groups, C / groups, ...)."""
+    num: list[Tensor] = []
+    den: list[Tensor] = []
+    if spec.shared:
+        pairs = stacks[0].unflatten(1, (spec.shared, groups, 2, -1))
+        num += pairs[:, :, :, 0].unbind(1)
+        den += pairs[:, :, :, 1].unbind(1)
+    if spec.longest > spec.shared:
+        above = stacks[-1].unflatten(1, (spec.longest - spec.shared, groups, -1)).unbind(1)
+        longer = num if spec.num > spec.den else den
+        longer += above
+    return Terms(num, den)
+
+
+def _constant(bias: Tensor, like: Tensor, groups: int) -> Tensor:
+    """a0 in the shape in which it broadcasts over a term: (1, groups, C / groups, 1 ...)."""
+    return bias.to(like.dtype).view(1, groups, -1, *[1] * (like.ndim - 2))
+
+
+def _channel_sums(grad: Tensor, bias: Tensor) -> Tensor:
+    return grad.sum([d for d in range(grad.ndim) if d != 1], dtype=bias.dtype)
+
+
+def _widen(stack: Tensor) -> Tensor:
+    """float16 as saturated float32: an infinity would become NaN in the quotient."""
+    if stack.dtype != torch.float16:
+        return stack
+    limit = torch.finfo(torch.float16).max
+    return stack.float().clamp_(-limit, limit)
+
+
+def _narrow(value: Tensor, dtype: torch.dtype) -> Tensor:
+    if value.dtype == dtype:
+        return value
+    limit = torch.finfo(dtype).max
+    return value.clamp(-limit, limit).to(dtype)

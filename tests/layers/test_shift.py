@@ -1,0 +1,155 @@
+"""The shifter: where features go, how far they may, what comes back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from paoncodec.layers import NoShift, PaLaConv2d, PredictedShift, StaticShift, shift2d
+from paoncodec.layers.shift import PredictedShifter, StaticShifter, build_shifter
+
+
+def picture(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+def bilinear(x: np.ndarray, dx: float, dy: float) -> np.ndarray:
+    """(H, W) at the positions (i + dy, j + dx), clipped to the picture."""
+    height, width = x.shape
+    out = np.empty_like(x)
+    for i, j in np.ndindex(height, width):
+        row, column = np.clip(i + dy, 0, height - 1), np.clip(j + dx, 0, width - 1)
+        top, left = int(row), int(column)
+        bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+        above = (1 - column + left) * x[top, left] + (column - left) * x[top, right]
+        below = (1 - column + left) * x[bottom, left] + (column - left) * x[bottom, right]
+        out[i, j] = (1 - row + top) * above + (row - top) * below
+    return out
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_each_channel_moves_by_its_own_fraction_of_a_pixel(images: int) -> None:
+    x = picture(2, 3, 5, 6, dtype=torch.float64)
+    shift = picture(images, 3, 2, dtype=torch.float64) * 3
+    moved = shift2d(x, shift)
+    for image, channel in np.ndindex(2, 3):
+        dx, dy = shift[min(image, images - 1), channel].tolist()
+        expected = bilinear(x[image, channel].numpy(), dx, dy)
+        np.testing.assert_allclose(moved[image, channel], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_zero_shift_is_the_identity(dtype: torch.dtype) -> None:
+    x = picture(2, 3, 4, 5).to(dtype)
+    assert torch.equal(shift2d(x, torch.zeros(1, 3, 2)), x)
+
+
+@pytest.mark.parametrize("spec", [NoShift(), StaticShift(2.0), PredictedShift()])
+def test_every_shifter_starts_as_the_identity(spec) -> None:
+    x = picture(2, 3, 4, 5)
+    assert torch.equal(build_shifter(spec, 3)(x), x)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(1, 0), (0, -2), (2, 1), (-3, -1)])
+def test_an_integer_shift_is_a_roll_inside_and_repeats_the_border(dx: int, dy: int) -> None:
+    shifter = StaticShifter(3, bound=3)
+    with torch.no_grad():
+        shifter.shift.copy_(torch.tensor([dx, dy], dtype=torch.float32).expand(3, 2))
+    x = picture(2, 3, 8, 9)
+    moved, rolled = shifter(x), x.roll((-dy, -dx), (2, 3))
+    rows = slice(max(-dy, 0), 8 - max(dy, 0))
+    columns = slice(max(-dx, 0), 9 - max(dx, 0))
+    assert torch.equal(moved[..., rows, columns], rolled[..., rows, columns])
+    clipped = x[..., (torch.arange(8) + dy).clamp(0, 7), :]
+    assert torch.equal(moved, clipped[..., (torch.arange(9) + dx).clamp(0, 8)])
+
+
+@pytest.mark.parametrize("far", [20.0, 1e9, float("inf")])
+def test_a_shift_past_the_picture_gives_its_border(far: float) -> None:
+    x = picture(1, 2, 4, 5)
+    moved = shift2d(x, torch.tensor([[[0.0, far], [-far, 0.0]]]))
+    assert torch.equal(moved[0, 0], x[0, 0, -1:].expand(4, 5))
+    assert torch.equal(moved[0, 1], x[0, 1, :, :1].expand(4, 5))
+
+
+def test_gradients() -> None:
+    shift = torch.tensor([[[0.3, -1.4], [2.2, 0.6]]], dtype=torch.float64, requires_grad=True)
+    x = picture(2, 2, 4, 5, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(shift2d, (x, shift))
+
+
+@pytest.mark.parametrize("learned", [2.0, 2.5, 1e6, -2.5])
+def test_a_static_shift_is_kept_within_its_bound(learned: float) -> None:
+    shifter = StaticShifter(2, bound=2)
+    torch.nn.init.constant_(shifter.shift, learned)
+    kept = 2.0 if learned > 0 else -2.0
+    x = picture(1, 2, 7, 7)
+    assert torch.equal(shifter(x), shift2d(x, torch.full((1, 2, 2), kept)))
+
+
+def step(shifter: StaticShifter, x: Tensor, wanted: float) -> float:
+    """One step of descent towards a shift in x; returns the shift after it."""
+    shifter.zero_grad()
+    target = shift2d(x, torch.tensor([[[wanted, 0.0]]]))
+    (shifter(x) - target)[..., 4:-4].square().mean().backward()
+    with torch.no_grad():
+        shifter.shift -= shifter.shift.grad
+    return shifter.shift[0, 0].item()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_shift_past_its_bound_comes_back(sign: int) -> None:
+    x = torch.linspace(0, 2, 12).expand(1, 1, 12, 12) ** 2
+    shifter = StaticShifter(1, bound=1.5)
+    with torch.no_grad():
+        shifter.shift[0, 0] = sign * 2.0
+    places = [step(shifter, x, wanted=0.0) for _ in range(40)]
+    assert abs(places[0]) < 2.0
+    assert abs(places[-1]) < 0.1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_descent_beyond_the_bound_is_not_followed(sign: int) -> None:
+    """Or a shift would wander off unseen and be long in coming back."""
+    x = torch.linspace(0, 2, 12).expand(1, 1, 12, 12) ** 2
+    shifter = StaticShifter(1, bound=0.5)
+    places = [sign * step(shifter, x, wanted=sign * 3.0) for _ in range(40)]
+    past = next(i for i, place in enumerate(places) if place >= 0.5)
+    assert len(set(places[past:])) == 1
+
+
+def test_the_state_dict_carries_the_bound() -> None:
+    shifter = StaticShifter(1, bound=3)
+    assert shifter.state_dict()["bound"].item() == 3
+    other = StaticShifter(1, bound=1)
+    other.load_state_dict(shifter.state_dict())
+    torch.nn.init.constant_(other.shift, 9.0)
+    x = picture(1, 1, 9, 9)
+    assert torch.equal(other(x), shift2d(x, torch.full((1, 1, 2), 3.0)))
+
+
+def test_predicted_shifts_follow_the_average_of_each_image_alone() -> None:
+    shifter = PredictedShifter(2)
+    with torch.no_grad():
+        shifter.predict.weight.normal_(0, 1, generator=torch.Generator().manual_seed(1))
+        shifter.predict.bias.copy_(torch.tensor([0.5, -0.5, 0.2, 1.0]))
+    x = picture(3, 2, 6, 6, dtype=torch.float32) + torch.arange(3.0)[:, None, None, None]
+    moved = shifter(x)
+    for i in range(3):
+        mean = x[i].mean((1, 2))
+        raw = shifter.predict.weight[..., 0, 0] @ mean + shifter.predict.bias
+        shift = torch.where(raw > 0, raw, 0.25 * raw).reshape(1, 2, 2)
+        torch.testing.assert_close(moved[i : i + 1], shift2d(x[i : i + 1], shift))
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, float("nan")])
+def test_a_bound_must_be_positive(bound: float) -> None:
+    with pytest.raises(ValueError, match=f"bound {bound}: must be > 0"):
+        StaticShift(bound)
+
+
+def test_an_unknown_shift_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'static'.*NoShift, StaticShift or PredictedShift"):
+        PaLaConv2d(2, 2, 3, shift="static")  # type: ignore[arg-type]
