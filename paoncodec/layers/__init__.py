@@ -1,10 +1,10 @@
 """Neurons for any network: Padé layers and their shifter."""
 
-from .causal import CAUSAL_TAPS, CausalConv2d
-from .pade import PaLaConv2d, PaLaConvTranspose2d, PaLaLinear
-from .quotients import DENOMINATOR_FLOOR
-from .rational import Kind, PadeSpec, rational
-from .shift import NoShift, PredictedShift, ShiftSpec, StaticShift, shift2d
+from paoncodec.layers.causal import CAUSAL_TAPS, CausalConv2d
+from paoncodec.layers.pade import PaLaConv2d, PaLaConvTranspose2d, PaLaLinear
+from paoncodec.layers.quotients import DENOMINATOR_FLOOR
+from paoncodec.layers.rational import Kind, PadeSpec, rational
+from paoncodec.layers.shift import NoShift, PredictedShift, ShiftSpec, StaticShift, shift2d
 
 __all__ = [
     "CAUSAL_TAPS",

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .rational import Kind, PadeSpec, rational
+from paoncodec.layers.rational import Kind, PadeSpec, rational
 
 #: Bound of the uniform start of the denominator weights, in units of 1/sqrt(fan_in). Not 0: behind
 #: the absolute value of the "absolute" kind, weights of exactly 0 have no gradient and never learn.

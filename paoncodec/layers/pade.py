@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import PaLa, require_at_least, require_groups
-from .rational import Kind
-from .shift import NoShift, ShiftSpec, build_shifter
+from paoncodec.layers.base import PaLa, require_at_least, require_groups
+from paoncodec.layers.rational import Kind
+from paoncodec.layers.shift import NoShift, ShiftSpec, build_shifter
 
 
 class PaLaLinear(PaLa):

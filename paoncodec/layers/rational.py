@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .quotients import BACKWARD, FORWARD, Terms
+from paoncodec.layers.quotients import BACKWARD, FORWARD, Terms
 
 Kind = Literal["smooth", "absolute", "vanilla"]
 
