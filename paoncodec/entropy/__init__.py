@@ -1,0 +1,33 @@
+"""Between the networks and the bytes: exact arithmetic, frozen tables, coder, causal walks."""
+
+from paoncodec.entropy.coder import (
+    VALUE_LIMIT,
+    Estimator,
+    Integers,
+    Reader,
+    Stop,
+    SymbolModel,
+    Writer,
+)
+from paoncodec.entropy.exact import Array, exact_layer, exact_product, exact_sequence, to_activation
+from paoncodec.entropy.tables import FrozenTables, GaussianTables, TableSelector
+from paoncodec.entropy.wavefront import CausalWalk
+
+__all__ = [
+    "VALUE_LIMIT",
+    "Array",
+    "CausalWalk",
+    "Estimator",
+    "FrozenTables",
+    "GaussianTables",
+    "Integers",
+    "Reader",
+    "Stop",
+    "SymbolModel",
+    "TableSelector",
+    "Writer",
+    "exact_layer",
+    "exact_product",
+    "exact_sequence",
+    "to_activation",
+]

@@ -1,0 +1,189 @@
+"""Networks in exact arithmetic: the same bits on every machine, thread count and library version.
+
+Weights and activations are dyadic numbers: integers divided by a power of two. A layer's products
+and sums are carried in float64 and bounded below 2⁵³ units of their common grid, where float64 adds
+integers without rounding, so neither the order of summation nor a fused multiply-add can change a
+bit. Everything else is an element-wise IEEE 754 operation of its own, rounded back to the grid.
+
+Activations are NumPy arrays: its element-wise operations run in the calling thread, which for the
+thousands of small steps of a decoder is faster than waking others, and never stalls on a busy
+machine. Convolutions are torch's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from paoncodec.errors import WeightsError
+
+#: Activations are multiples of 2**-ACTIVATION_BITS …
+ACTIVATION_BITS = 14
+#: … and saturate at ±ACTIVATION_LIMIT.
+ACTIVATION_LIMIT = 2.0**12
+#: Weights are multiples of 2**-WEIGHT_BITS.
+WEIGHT_BITS = 16
+
+_EXACT_INTEGERS = 2.0**53
+_PRODUCT_BITS = ACTIVATION_BITS + WEIGHT_BITS
+
+Array = npt.NDArray[np.float64]
+#: (activations, weight) → sums of products, with the outputs in dimension 1.
+Product = Callable[[Array, Array], Array]
+
+
+def to_grid(x: npt.NDArray[Any], bits: int = ACTIVATION_BITS) -> Array:
+    """``x`` in float64, rounded half to even to multiples of 2**-bits; a new array."""
+    grid = np.multiply(x, 2.0**bits, dtype=np.float64)
+    np.rint(grid, out=grid)
+    return np.multiply(grid, 2.0**-bits, out=grid)
+
+
+def to_activation(x: npt.NDArray[Any]) -> Array:
+    """``x`` rounded to the activations' grid and saturated; a new array."""
+    grid = to_grid(x)
+    return np.clip(grid, -ACTIVATION_LIMIT, ACTIVATION_LIMIT, out=grid)
+
+
+class ExactLinear:
+    """A convolution, transposed convolution or matrix product with dyadic weights.
+
+    Args:
+        weight: any shape; rounded to the weights' grid.
+        bias: (outputs,) or None; rounded to the grid of the products.
+        output_dim: dimension of ``weight`` that counts outputs.
+        product: the linear operation.
+        name: for messages.
+
+    Raises:
+        WeightsError: weights are not finite, or the sums could leave the range in which float64 is
+            exact.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, output_dim: int, product: Product, name: str
+    ) -> None:
+        outputs = weight.shape[output_dim]
+        self.weight = to_grid(weight.detach().cpu().double().numpy(), WEIGHT_BITS)
+        bias = torch.zeros(outputs) if bias is None else bias
+        self.bias = to_grid(bias.detach().cpu().double().numpy(), _PRODUCT_BITS)
+        self._product = product
+        self._check(output_dim, name)
+
+    def _check(self, output_dim: int, name: str) -> None:
+        rows = np.moveaxis(np.abs(self.weight), output_dim, 0).reshape(len(self.bias), -1)
+        largest = rows.sum(1) * ACTIVATION_LIMIT + np.abs(self.bias)
+        units = float(largest.max()) * 2.0**_PRODUCT_BITS
+        if not units < _EXACT_INTEGERS:
+            raise WeightsError(
+                f"{name}: weights too large (or not finite) for exact arithmetic, "
+                f"{units:.3g} units of 2^-{_PRODUCT_BITS} against 2^53; "
+                "train with a smaller learning rate or weight decay"
+            )
+
+    def __call__(self, x: Array) -> Array:
+        sums = self._product(x, self.weight)
+        sums += self.bias.reshape(-1, *[1] * (sums.ndim - 2))
+        return to_activation(sums)
+
+
+def exact_sequence(layers: Iterable[nn.Module], name: str) -> Callable[[Array], Array]:
+    """The exact form of a chain of layers: (B, C, H, W) float64 on the grid → the same.
+
+    Knows Conv2d, ConvTranspose2d and LeakyReLU.
+
+    Raises:
+        WeightsError: as :class:`ExactLinear`.
+        TypeError: another layer, or an option without an exact form.
+    """
+    steps = [exact_layer(layer, f"{name}.{i}") for i, layer in enumerate(layers)]
+
+    def run(x: Array) -> Array:
+        for step in steps:
+            x = step(x)
+        return x
+
+    return run
+
+
+def exact_layer(layer: nn.Module, name: str) -> Callable[[Array], Array]:
+    """The exact form of one layer; see :func:`exact_sequence`."""
+    # By type, not by instance: a subclass may compute something else.
+    if type(layer) is nn.LeakyReLU:
+        slope = float(layer.negative_slope)
+        return lambda x: to_activation(np.where(x >= 0, x, x * slope))
+    if type(layer) is nn.ConvTranspose2d and layer.dilation == (1, 1) and layer.groups == 1:
+        return ExactLinear(layer.weight, layer.bias, 1, _transposed(layer), name)
+    if type(layer) is nn.Conv2d and layer.padding_mode == "zeros":
+        return ExactLinear(layer.weight, layer.bias, 0, _convolution(layer), name)
+    raise TypeError(f"{name}: {layer!r} has no exact form")
+
+
+def exact_product(weight: Tensor, bias: Tensor | None, name: str) -> ExactLinear:
+    """(P, inputs) → (P, outputs) for weights (outputs, inputs).
+
+    Raises:
+        WeightsError: as :class:`ExactLinear`.
+    """
+    return ExactLinear(weight.T.contiguous(), bias, 1, _matrix_product, name)
+
+
+def _matrix_product(x: Array, weight: Array) -> Array:
+    # torch's rather than NumPy's: it heeds ``one_thread``.
+    return torch.mm(torch.from_numpy(x), torch.from_numpy(weight)).numpy()
+
+
+class _OneThread:
+    """torch works in the calling thread alone: for products so small that waking others costs more.
+
+    On a busy machine waiting for them costs very much more. torch's number of threads belongs to
+    the process, so who enters first keeps it and who leaves last gives it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._threads = 1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._threads = torch.get_num_threads()
+                torch.set_num_threads(1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.set_num_threads(self._threads)
+
+
+one_thread = _OneThread()
+
+
+def _convolution(layer: nn.Conv2d) -> Product:
+    options = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    return lambda x, weight: _reference(F.conv2d, x, weight, *options)
+
+
+def _transposed(layer: nn.ConvTranspose2d) -> Product:
+    options = (layer.stride, layer.padding, layer.output_padding)
+    return lambda x, weight: _reference(F.conv_transpose2d, x, weight, *options)
+
+
+def _reference(convolve: Callable[..., Tensor], x: Array, weight: Array, *options: object) -> Array:
+    """torch's own kernels, which only multiply and add.
+
+    Those that transform a convolution (Winograd, FFT) take float32 and less, so float64 needs no
+    switch of torch's, which would hold for all threads of the process.
+    """
+    with torch.inference_mode():
+        return convolve(torch.from_numpy(x), torch.from_numpy(weight), None, *options).numpy()

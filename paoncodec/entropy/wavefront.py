@@ -1,0 +1,140 @@
+"""The walk over latents whose context is the raster-scan past, many positions at a stop.
+
+Under a 5×5 mask a position sees two rows above it (two columns to each side) and two positions to
+its left. Positions (h, w) of equal ``w + 3h`` do not see each other, and all they see has a smaller
+``w + 3h``: a decoder needs W + 3 (H - 1) steps in place of H · W. Where the latents are known
+already, all positions are one step; exact arithmetic makes both ways give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from paoncodec.entropy.coder import VALUE_LIMIT, Integers, Stop
+from paoncodec.entropy.exact import Array, one_thread
+from paoncodec.errors import MalformedStream
+from paoncodec.layers.causal import CAUSAL_TAPS, REACH
+
+#: (parameters of the hyper decoder (P, C), context features (P, K)) → (deviations, means), (P, M).
+Head = Callable[[Array, Array], tuple[Array, Array]]
+#: (deviations, means) → (table, centre), see :class:`.TableSelector`.
+Select = Callable[[Array, Array], tuple[Integers, Integers]]
+
+#: Positions whose parameters are computed at once where the latents are known; bounds memory.
+_BLOCK = 4096
+
+
+def wavefronts(height: int, width: int) -> list[Integers]:
+    """Positions ``h · width + w`` of each step, rows ascending within a step."""
+    rows = np.arange(height)
+    steps = []
+    for step in range(width + 3 * (height - 1)):
+        columns = step - 3 * rows
+        inside = (columns >= 0) & (columns < width)
+        if inside.any():  # a picture one or two positions wide has steps without any
+            steps.append((rows * width + columns)[inside])
+    return steps
+
+
+class CausalWalk:
+    """Visits the latents of one image in the order of the wavefronts.
+
+    Args:
+        context: exact product of (P, 12·M) causal neighbours, ordered (tap, channel).
+        head: exact networks from features to deviations and means.
+        select: the gate from those to tables.
+        channels: M.
+    """
+
+    def __init__(
+        self, context: Callable[[Array], Array], head: Head, select: Select, channels: int
+    ) -> None:
+        self._context, self._head, self._select = context, head, select
+        self._channels = channels
+
+    def __call__(self, hyper: Array, stop: Stop, latents: Integers | None = None) -> Integers:
+        """Carries ``stop`` through all latents.
+
+        Args:
+            hyper: (C, H, W), exact output of the hyper decoder.
+            stop: counts, writes or reads symbols, a wavefront at a time.
+            latents: (M, H, W) integers within ±VALUE_LIMIT; None if ``stop`` reads them.
+
+        Returns:
+            The latents, (M, H, W).
+
+        Raises:
+            MalformedStream: a read latent is out of range.
+        """
+        channels, height, width = hyper.shape
+        hyper = np.ascontiguousarray(hyper.reshape(channels, -1).T)
+        field = _Field(height, width, self._channels)
+        steps = wavefronts(height, width)
+        if latents is None:
+            with one_thread:
+                self._read(field, hyper, steps, stop)
+            return field.latents()
+        field.write(np.arange(height * width), latents.reshape(self._channels, -1).T)
+        table, values = self._everywhere(field, hyper, np.concatenate(steps))
+        first = 0
+        for positions in steps:
+            here = slice(first, first := first + len(positions))
+            stop(table[here].ravel(), values[here].ravel())
+        return latents
+
+    def _read(self, field: _Field, hyper: Array, steps: list[Integers], stop: Stop) -> None:
+        for positions in steps:
+            table, centre = self._at(field, hyper, positions)
+            values = stop(table.ravel(), None).reshape(centre.shape) + centre
+            if np.abs(values).max() > VALUE_LIMIT:
+                raise MalformedStream("y", 0, f"a latent beyond ±{VALUE_LIMIT}")
+            field.write(positions, values)
+
+    def _everywhere(
+        self, field: _Field, hyper: Array, order: Integers
+    ) -> tuple[Integers, Integers]:
+        """(table, latent - centre), each (H·W, M), of all positions in the given order."""
+        table = np.empty((len(order), self._channels), dtype=np.int64)
+        values = np.empty_like(table)
+        for first in range(0, len(order), _BLOCK):
+            positions = order[first : first + _BLOCK]
+            here = slice(first, first + len(positions))
+            table[here], centre = self._at(field, hyper, positions)
+            values[here] = field.read(positions) - centre
+        return table, values
+
+    def _at(self, field: _Field, hyper: Array, positions: Integers) -> tuple[Integers, Integers]:
+        """(table, centre), each (P, M), of positions from their causal neighbours."""
+        features = self._context(field.seen_from(positions))
+        return self._select(*self._head(hyper[positions], features))
+
+
+class _Field:
+    """Latents by position, with a border of zeros as wide as the mask reaches."""
+
+    def __init__(self, height: int, width: int, channels: int) -> None:
+        self._size, self._stride = (height, width), width + 2 * REACH
+        self._values = np.zeros(((height + REACH) * self._stride, channels))
+        self._taps = np.array([dh * self._stride + dw for dh, dw in CAUSAL_TAPS])
+
+    def _rows(self, positions: Integers) -> Integers:
+        row, column = np.divmod(positions, self._size[1])
+        return (row + REACH) * self._stride + column + REACH
+
+    def seen_from(self, positions: Integers) -> Array:
+        """(P, 12·M): what the mask shows each position."""
+        rows = self._rows(positions)[:, None] + self._taps
+        return self._values[rows].reshape(len(positions), -1)
+
+    def read(self, positions: Integers) -> Integers:
+        return self._values[self._rows(positions)].astype(np.int64)
+
+    def write(self, positions: Integers, values: Integers) -> None:
+        self._values[self._rows(positions)] = values
+
+    def latents(self) -> Integers:
+        """(M, H, W)."""
+        height, width = self._size
+        return self.read(np.arange(height * width)).T.reshape(-1, height, width)
