@@ -1,0 +1,19 @@
+"""An engine that trains, and knows no task: config, run directory, loop, checkpoints."""
+
+from paoncodec.training.changes import Change
+from paoncodec.training.config import RESUMABLE, TrainConfig
+from paoncodec.training.engine import Progress, Trainer, TrainingDiverged
+from paoncodec.training.run_directory import RunDirectory, TrainingStopped
+from paoncodec.training.task import Task
+
+__all__ = [
+    "RESUMABLE",
+    "Change",
+    "Progress",
+    "RunDirectory",
+    "Task",
+    "TrainConfig",
+    "Trainer",
+    "TrainingDiverged",
+    "TrainingStopped",
+]

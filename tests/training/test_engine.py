@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from paoncodec.errors import UsageError
+from paoncodec.training import (
+    Progress,
+    RunDirectory,
+    TrainConfig,
+    Trainer,
+    TrainingDiverged,
+    TrainingStopped,
+)
+
+CONFIG: dict[str, Any] = {"warmup": 0, "ema": 0.5, "validate_every": 4, "patience": 3}
+
+
+def config(**settings: Any) -> TrainConfig:
+    return TrainConfig(**{**CONFIG, "steps": 10, **settings})
+
+
+class Killed(Exception):
+    """Ends a run as a power cut would: nothing is written any more."""
+
+
+def kill_at(step: int) -> Callable[[Progress], None]:
+    def listener(progress: Progress) -> None:
+        if progress.step == step:
+            raise Killed
+
+    return listener
+
+
+def without_time(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
+
+
+def assert_same_run(one: RunDirectory, other: RunDirectory) -> None:
+    a, b = one.load(), other.load()
+    assert a is not None
+    assert b is not None
+    a.pop("seconds")
+    b.pop("seconds")
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+    assert without_time(one.records()) == without_time(other.records())
+    for which in ("best", "last"):
+        assert one.weights_file(which).read_text() == other.weights_file(which).read_text()
+
+
+@pytest.fixture(autouse=True)
+def _quick_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions of all packages take longer than the toy runs."""
+    monkeypatch.setattr("paoncodec.training.engine.provenance", dict)
+
+
+@pytest.fixture
+def log_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paoncodec.training.engine.LOG_EVERY", 1)
+
+
+@pytest.fixture
+def unbroken(toy: type[Any], tmp_path: Path, log_each_step: None) -> RunDirectory:
+    run = RunDirectory(tmp_path / "unbroken")
+    assert Trainer(toy(config(), bad_steps=(2, 6)), run).fit()
+    return run
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 9])
+def test_a_stopped_run_goes_on_bit_for_bit(
+    toy: type[Any], tmp_path: Path, unbroken: RunDirectory, stop: int
+) -> None:
+    first = Trainer(toy(config(), bad_steps=(2, 6)), RunDirectory(tmp_path / "run"))
+    first.listener = lambda p: first.request_stop() if p.step == stop else None
+    assert not first.fit()
+    run = RunDirectory(tmp_path / "run", resume=True)
+    second = Trainer(toy(config(), bad_steps=(2, 6)), run)
+    assert second.step == stop
+    assert second.fit()
+    assert_same_run(run, unbroken)
+    assert second.skipped == 2
+
+
+@pytest.mark.parametrize("killed", [1, 3, 4, 7])
+def test_a_killed_run_repeats_what_it_lost(
+    toy: type[Any], tmp_path: Path, unbroken: RunDirectory, killed: int
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    task = toy(config(), bad_steps=(2, 6))
+    with pytest.raises(Killed):
+        Trainer(task, run, kill_at(killed)).fit()
+    assert task.closed
+    assert len(run.records()) >= killed  # more than the checkpoint knows
+    run = RunDirectory(tmp_path / "run", resume=True)
+    again = Trainer(toy(config(), bad_steps=(2, 6)), run)
+    assert again.step == (4 if killed > 4 else 0)
+    assert again.fit()
+    assert_same_run(run, unbroken)
+
+
+def test_a_checkpoint_follows_each_interval(toy: type[Any], tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    often = config(checkpoint_minutes=0, validate_every=100)
+    with pytest.raises(Killed):
+        Trainer(toy(often), run, kill_at(6)).fit()
+    state = run.load()
+    assert state is not None
+    assert state["step"] == 5
+
+
+def test_the_average_is_the_exponential_one(toy: type[Any], tmp_path: Path) -> None:
+    task = toy(config(ema=0.75))
+    seen: list[torch.Tensor] = []
+    trainer = Trainer(task, RunDirectory(tmp_path / "run"))
+    trainer.listener = lambda p: seen.append(task.model.weight.detach().clone())
+    trainer.fit()
+    # The first step's weights begin it, then avg = 0.75 avg + 0.25 weights.
+    share = [0.75**9, *(0.25 * 0.75 ** (9 - k) for k in range(1, 10))]
+    assert sum(share) == pytest.approx(1)
+    wanted = sum(s * w for s, w in zip(share, seen, strict=True))
+    torch.testing.assert_close(trainer.average.module.weight, wanted)
+
+
+def test_learning_rates_follow_the_schedule(toy: type[Any], tmp_path: Path) -> None:
+    settings = config(warmup=4, hold=0.5)
+    trainer = Trainer(toy(settings, rate=0.2), RunDirectory(tmp_path / "run"))
+    rates: list[float] = []
+    trainer.listener = lambda p: rates.append(trainer.optimizers[1].param_groups[0]["lr"])
+    trainer.fit()
+    assert rates == pytest.approx([0.2 * settings.rate_factor(s) for s in range(10)])
+
+
+def test_a_non_finite_step_changes_nothing_and_is_counted(toy: type[Any], tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    task = toy(config(), bad_steps=(0, 5))
+    trainer = Trainer(task, run)
+    states: list[list[torch.Tensor]] = []
+    counts: list[int] = []
+
+    def listen(progress: Progress) -> None:
+        tensors = [*task.model.state_dict().values(), *trainer.average.state_dict().values()]
+        for optimizer in trainer.optimizers:
+            tensors += [v for s in optimizer.state.values() for v in s.values()]
+        states.append([t.clone() for t in tensors])
+        counts.append(progress.skipped)
+
+    started = [t.clone() for t in task.model.state_dict().values()]
+    trainer.listener = listen
+    assert trainer.fit()
+    assert counts == [1, 1, 1, 1, 1, 2, 2, 2, 2, 2]
+    torch.testing.assert_close(states[0][: len(started)], started, rtol=0, atol=0)
+    torch.testing.assert_close(states[5], states[4], rtol=0, atol=0)
+    assert not torch.equal(states[4][0], states[3][0])
+    skips = [r for r in run.records() if "skipped" in r]
+    assert skips == [{"step": 1, "skipped": 1}, {"step": 6, "skipped": 2}]
+
+
+def test_a_non_finite_gradient_behind_a_finite_loss_is_skipped_too(
+    toy: type[Any], tmp_path: Path
+) -> None:
+    class Task(toy):
+        def loss(self, batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+            loss, figures = super().loss(batch)
+            return loss + (self.model.bias * 0).sqrt().sum(), figures  # gradient 0 · inf
+
+    trainer = Trainer(Task(config(patience=100)), RunDirectory(tmp_path / "run"))
+    trainer.fit()
+    assert trainer.skipped == 10
+    assert all(torch.isfinite(p).all() for p in trainer.task.model.parameters())
+
+
+def test_a_loss_that_stays_non_finite_stops_with_the_step(toy: type[Any], tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    task = toy(config(checkpoint_minutes=0), bad_steps=(1, 4, 5, 6))
+    with pytest.raises(TrainingDiverged, match=r"^step 7: .* 3 times in a row") as caught:
+        Trainer(task, run).fit()
+    assert caught.value.exit_code == 1
+    assert task.closed
+    state = run.load()
+    assert state is not None
+    assert (state["step"], state["skipped"]) == (4, 1)  # from before they began
+
+
+def test_a_count_in_a_row_is_kept_over_a_resume(toy: type[Any], tmp_path: Path) -> None:
+    first = Trainer(toy(config(), bad_steps=(3, 4, 5)), RunDirectory(tmp_path / "run"))
+    first.listener = lambda p: first.request_stop() if p.step == 5 else None
+    first.fit()
+    again = Trainer(toy(config(), bad_steps=(3, 4, 5)), RunDirectory(tmp_path / "run", resume=True))
+    with pytest.raises(TrainingDiverged, match=r"^step 6:"):
+        again.fit()
+
+
+def test_the_best_weights_are_those_of_the_best_validation(toy: type[Any], tmp_path: Path) -> None:
+    class Task(toy):
+        losses = iter([3.0, 1.0, math.nan, 2.0, 1.0])
+
+        def validate(self, model: torch.nn.Module) -> dict[str, float]:
+            assert not model.training
+            return {"loss": next(self.losses), "psnr": 30.0}
+
+    run = RunDirectory(tmp_path / "run")
+    trainer = Trainer(Task(config(validate_every=2)), run)
+    assert trainer.best_validation() == {}
+    trainer.fit()
+    assert trainer.best_validation() == {"step": 4, "loss": 1.0, "psnr": 30.0}
+    assert run.weights_file("best").read_text().split()[0] == "4"
+    assert run.weights_file("last").read_text().split()[0] == "10"
+
+
+def test_the_best_is_kept_over_a_resume(toy: type[Any], tmp_path: Path) -> None:
+    class Task(toy):
+        losses = iter([1.0, 2.0, 3.0])
+
+        def validate(self, model: torch.nn.Module) -> dict[str, float]:
+            return {"loss": next(self.losses)}
+
+    first = Trainer(Task(config()), RunDirectory(tmp_path / "run"))
+    first.listener = lambda p: first.request_stop() if p.step == 5 else None
+    first.fit()
+    run = RunDirectory(tmp_path / "run", resume=True)
+    second = Trainer(Task(config()), run)
+    second.fit()
+    assert run.weights_file("best").read_text().split()[0] == "4"
+    assert second.best_validation() == {"step": 4, "loss": 1.0}
+
+
+def test_the_last_step_is_validated(toy: type[Any], tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    Trainer(toy(config(steps=6)), run).fit()
+    assert [r["step"] for r in run.records() if "validation_loss" in r] == [4, 6]
+
+
+def test_training_lowers_the_loss(toy: type[Any], tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    Trainer(toy(config(steps=200, validate_every=100)), run).fit()
+    assert [r["step"] for r in run.records() if "loss" in r] == [50, 100, 150, 200]
+    assert run.records()[-1]["validation_loss"] < 0.05
+
+
+def test_metrics_come_every_fifty_steps_with_the_gradient(toy: type[Any], tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    Trainer(toy(config(steps=60, validate_every=60)), run).fit()
+    first, _ = run.records()
+    assert first["step"] == 50
+    assert first.keys() == {"step", "seconds", "loss", "gradient_norm"}
+
+
+def test_a_longer_run_stretches_the_schedule(toy: type[Any], tmp_path: Path) -> None:
+    Trainer(toy(config()), RunDirectory(tmp_path / "run")).fit()
+    longer = Trainer(toy(config(steps=20)), RunDirectory(tmp_path / "run", resume=True))
+    assert [str(c) for c in longer.changes] == ["train.steps was 10, now 20"]
+    assert longer.fit()
+    assert longer.step == 20
+    saved = longer.run.load_config()
+    assert saved is not None
+    assert saved["train"]["steps"] == 20
+
+
+def test_a_run_that_has_gone_further_is_refused(toy: type[Any], tmp_path: Path) -> None:
+    Trainer(toy(config()), RunDirectory(tmp_path / "run")).fit()
+    with pytest.raises(UsageError, match="steps 9: the run has done 10"):
+        Trainer(toy(config(steps=9)), RunDirectory(tmp_path / "run", resume=True))
+
+
+def test_a_complete_run_resumes_to_nothing(toy: type[Any], tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    Trainer(toy(config()), run).fit()
+    before = without_time(run.records())
+    again = Trainer(toy(config()), RunDirectory(tmp_path / "run", resume=True))
+    assert again.fit()
+    assert without_time(run.records()) == before
+
+
+def test_other_settings_are_refused_and_the_run_is_left_alone(
+    toy: type[Any], tmp_path: Path
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    Trainer(toy(config()), run).fit()
+    before = {p.name: p.read_bytes() for p in run.path.iterdir()}
+    with pytest.raises(UsageError, match=r"rate was 0.1, now 0.2; train\.seed was 0, now 1;"):
+        Trainer(toy(config(seed=1), rate=0.2), RunDirectory(run.path, resume=True))
+    assert {p.name: p.read_bytes() for p in run.path.iterdir()} == before
+
+
+def test_settings_are_free_until_there_is_a_checkpoint(toy: type[Any], tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    with pytest.raises(Killed):
+        Trainer(toy(config()), run, kill_at(2)).fit()
+    again = Trainer(toy(config(), rate=0.2), RunDirectory(run.path, resume=True))
+    assert again.step == 0
+    assert again.fit()
+
+
+def test_provenance_is_kept_for_each_start(toy: type[Any], tmp_path: Path) -> None:
+    first = Trainer(toy(config()), RunDirectory(tmp_path / "run"))
+    first.listener = lambda p: first.request_stop() if p.step == 3 else None
+    first.fit()
+    run = RunDirectory(tmp_path / "run", resume=True)
+    Trainer(toy(config()), run).fit()
+    text = run.provenance_file.read_text()
+    assert text.count('"first_step": 0') == 1
+    assert text.count('"first_step": 3') == 1
+
+
+def test_a_full_disk_at_a_checkpoint_keeps_the_last_one(toy: type[Any], tmp_path: Path) -> None:
+    class Task(toy):
+        def export(self, model: torch.nn.Module, path: str, metadata: dict[str, str]) -> None:
+            if metadata["step"] == "8":
+                raise OSError(28, "No space left on device")
+            super().export(model, path, metadata)
+
+    run = RunDirectory(tmp_path / "run")
+    task = Task(config())
+    with pytest.raises(TrainingStopped, match="No space left"):
+        Trainer(task, run).fit()
+    assert task.closed
+    state = run.load()
+    assert state is not None
+    assert state["step"] == 4
+    assert not list(run.path.glob(".*"))
