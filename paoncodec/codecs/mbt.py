@@ -1,0 +1,331 @@
+"""MBT-Paon: the joint autoregressive and hierarchical codec with transforms of Padé neurons.
+
+"Padé Neurons for Efficient Neural Models", IV-B, on CompressAI's form of Minnen, Ballé and
+Toderici, "Joint Autoregressive and Hierarchical Priors for Learned Image Compression" (2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from compressai.entropy_models import EntropyBottleneck
+from compressai.layers import GDN
+from compressai.models import JointAutoregressiveHierarchicalPriors
+from compressai.models.base import get_scale_table
+from compressai.models.utils import conv, deconv
+from torch import Tensor, nn
+
+from paoncodec.codecs.exact_mbt import ExactMBT
+from paoncodec.entropy import FrozenTables, GaussianTables
+from paoncodec.layers import (
+    CausalConv2d,
+    NoShift,
+    PaLaConv2d,
+    PaLaConvTranspose2d,
+    PredictedShift,
+    ShiftSpec,
+    StaticShift,
+)
+
+
+@dataclass(frozen=True)
+class MBTConfig:
+    """Sizes and options of an :class:`MBTPaon`. The defaults are the paper's (IV-B).
+
+    A width of 0 or () stands for its default, and is replaced by it.
+
+    Args:
+        N: channels of the transforms' inner stages and of z; widths[0] where widths are given.
+        M: channels of the latents y.
+        widths: channels of the three inner stages of g_a (g_s mirrors them); default (N, N, N).
+        hyper_width: channels of h_a and of z; default N.
+        hyper_synthesis: the two inner widths of h_s; default (M, 3M/2).
+        hyper_out: channels h_s hands to the entropy parameters; default 2M.
+        context_width: channels the masked context convolution hands to them; default 2M.
+        parameter_widths: the two inner widths of the entropy parameters; default (10M/3, 8M/3).
+        gdn: generalised divisive normalisation between the stages (the paper does without).
+        shift: ``"none"``, ``"static"`` (within one pixel) or ``"predicted"`` (per image), for every
+            Padé layer of g_a and g_s.
+
+    Raises:
+        ValueError: a width below 1 or an unknown shift.
+    """
+
+    N: int = 192
+    M: int = 192
+    widths: tuple[int, ...] = ()
+    hyper_width: int = 0
+    hyper_synthesis: tuple[int, ...] = ()
+    hyper_out: int = 0
+    context_width: int = 0
+    parameter_widths: tuple[int, ...] = ()
+    gdn: bool = False
+    shift: str = "predicted"
+
+    def __post_init__(self) -> None:
+        n, m = self.N, self.M
+        defaults: dict[str, int | tuple[int, ...]] = {
+            "widths": (n, n, n),
+            "hyper_width": n,
+            "hyper_synthesis": (m, m * 3 // 2),
+            "hyper_out": 2 * m,
+            "context_width": 2 * m,
+            "parameter_widths": (m * 10 // 3, m * 8 // 3),
+        }
+        for name, default in defaults.items():
+            value = getattr(self, name) or default
+            object.__setattr__(self, name, value if isinstance(value, int) else tuple(value))
+            wanted, given = _numbers(default), _numbers(getattr(self, name))
+            if len(given) != len(wanted) or min(*given, n, m) < 1:
+                raise ValueError(f"{name} {value!r}: expected {len(wanted)} width(s), each >= 1")
+        object.__setattr__(self, "N", self.widths[0])
+        if self.shift not in _SHIFTS:
+            raise ValueError(f"shift {self.shift!r}: choose one of {', '.join(_SHIFTS)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that JSON can hold and ``MBTConfig(**d)`` reads back."""
+        return asdict(self)
+
+
+def _numbers(value: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (value,) if isinstance(value, int) else value
+
+
+_SHIFTS: dict[str, ShiftSpec] = {
+    "none": NoShift(),
+    "static": StaticShift(1.0),
+    "predicted": PredictedShift(),
+}
+
+
+class MBTPaon(JointAutoregressiveHierarchicalPriors):
+    """MBT-Paon; ``forward``, ``compress``, ``decompress`` and ``update`` as CompressAI has them.
+
+    Every convolution of g_a and g_s is a Padé layer of degrees [1/1] (5×5, stride 2); hyper,
+    context and parameter networks are classical.
+
+    Args:
+        N, M: numbers of channels, as in CompressAI.
+        **options: the other fields of :class:`MBTConfig`.
+
+    Shapes: x (B, 3, H, W) in [0, 1] with H and W multiples of 64; y (B, M, H/16, W/16);
+    z (B, hyper_width, H/64, W/64).
+    """
+
+    def __init__(self, N: int = 192, M: int = 192, **options: Any) -> None:
+        # The parent's own networks are built small: all of them are replaced below.
+        super().__init__(N=1, M=3)
+        self.config = cfg = MBTConfig(N, M, **options)
+        self.N, self.M = cfg.N, cfg.M
+        stages = (3, *cfg.widths, cfg.M)
+        self.g_a = _transform(PaLaConv2d, stages, cfg, inverse=False)
+        self.g_s = _transform(PaLaConvTranspose2d, stages[::-1], cfg, inverse=True)
+        h = cfg.hyper_width
+        self.h_a = nn.Sequential(
+            conv(M, h, stride=1, kernel_size=3),
+            nn.LeakyReLU(),
+            conv(h, h),
+            nn.LeakyReLU(),
+            conv(h, h),
+        )
+        first, second = cfg.hyper_synthesis
+        self.h_s = nn.Sequential(
+            deconv(h, first),
+            nn.LeakyReLU(),
+            deconv(first, second),
+            nn.LeakyReLU(),
+            conv(second, cfg.hyper_out, stride=1, kernel_size=3),
+        )
+        self.context_prediction = CausalConv2d(M, cfg.context_width)
+        first, second = cfg.parameter_widths
+        self.entropy_parameters = nn.Sequential(
+            nn.Conv2d(cfg.hyper_out + cfg.context_width, first, 1),
+            nn.LeakyReLU(),
+            nn.Conv2d(first, second, 1),
+            nn.LeakyReLU(),
+            nn.Conv2d(second, 2 * M, 1),
+        )
+        self.entropy_bottleneck = EntropyBottleneck(h)
+        self.z_tables = FrozenTables()
+        self.y_tables = GaussianTables()
+        self._exact: ExactMBT | None = None
+
+    def analysis(self, x: Tensor) -> Tensor:
+        """g_a; the last layer in float32 under autocast, as y needs steps finer than 1."""
+        for layer in self.g_a[:-1]:
+            x = layer(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.g_a[-1](x.float())
+
+    def synthesis(self, y_hat: Tensor) -> Tensor:
+        """g_s; the first layer in float32 under autocast. Returns float32."""
+        with torch.autocast(y_hat.device.type, enabled=False):
+            x = self.g_s[0](y_hat.float())
+        for layer in self.g_s[1:]:
+            x = layer(x)
+        return x.float()
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        y = self.analysis(x)
+        with torch.autocast(x.device.type, enabled=False):
+            z = self.h_a(y)
+            z_hat, z_likelihoods = self.entropy_bottleneck(z)
+            y_hat = self.gaussian_conditional.quantize(
+                y, "noise" if self.training else "dequantize"
+            )
+            params = torch.cat((self.h_s(z_hat), self.context_prediction(y_hat)), dim=1)
+            scales, means = self.entropy_parameters(params).chunk(2, 1)
+            y_likelihoods = self.gaussian_conditional._likelihood(y_hat, scales, means)
+            y_likelihoods = self.gaussian_conditional.likelihood_lower_bound(y_likelihoods)
+        return {
+            "x_hat": self.synthesis(y_hat),
+            "likelihoods": {"y": y_likelihoods, "z": z_likelihoods},
+        }
+
+    def update(
+        self, scale_table: Tensor | None = None, force: bool = False, **options: Any
+    ) -> bool:
+        """Makes the probability tables; they then travel with the state dict.
+
+        Args:
+            scale_table: standard deviations the tables of y are made for; default CompressAI's 64.
+            force: make them even where there are some.
+            **options: for the factorised prior, as in CompressAI.
+
+        Returns:
+            Whether tables were made.
+        """
+        self._exact = None
+        made = self.entropy_bottleneck.update(force=force, **options)
+        if made or not len(self.z_tables):
+            self.z_tables.set(*_bottleneck_rows(self.entropy_bottleneck))
+        if len(self.y_tables) and not force:
+            return made
+        self.y_tables.build(get_scale_table() if scale_table is None else scale_table)
+        return True
+
+    def exact(self) -> ExactMBT:
+        """The entropy model in exact arithmetic, made from the weights once.
+
+        Raises:
+            WeightsError: no tables (call :meth:`update` after training), or weights out of range.
+        """
+        if self._exact is None:
+            self._exact = ExactMBT(self, self.z_tables, self.y_tables)
+        return self._exact
+
+    def train(self, mode: bool = True) -> MBTPaon:
+        self._exact = None  # the weights may be about to change
+        return super().train(mode)
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> Any:
+        self._exact = None
+        return super().load_state_dict(dict(state_dict), strict)
+
+    def compress(self, x: Tensor) -> dict[str, Any]:
+        """Encodes images.
+
+        Args:
+            x: (B, 3, H, W) in [0, 1], H and W multiples of 64.
+
+        Returns:
+            ``strings``: [y strings, z strings], one of each per image; ``shape``: (H/64, W/64);
+            ``digests``: CRC-32 of each image's integer latents.
+        """
+        coded = [self.exact().encode(*self._latents(image)) for image in x]
+        return {
+            "strings": [[c.y for c in coded], [c.z for c in coded]],
+            "shape": torch.Size(side // self.downsampling_factor for side in x.shape[2:]),
+            "digests": [c.digest for c in coded],
+        }
+
+    def decompress(self, strings: list[list[bytes]], shape: tuple[int, int]) -> dict[str, Any]:
+        """Decodes what :meth:`compress` returned.
+
+        Returns:
+            ``x_hat``: (B, 3, 64·shape[0], 64·shape[1]) in [0, 1]; ``digests``: as decoded.
+
+        Raises:
+            MalformedStream: strings that no encoder writes for this shape.
+        """
+        images, digests = [], []
+        device = next(self.parameters()).device
+        for y, z in zip(*strings, strict=True):
+            y_hat, digest = self.exact().decode(y, z, (shape[0], shape[1]))
+            images.append(self.synthesis(y_hat[None].to(device)).clamp_(0, 1))
+            digests.append(digest)
+        return {"x_hat": torch.cat(images), "digests": digests}
+
+    def estimate(self, x: Tensor) -> list[dict[str, float]]:
+        """Bits of y and z of each image, by the walk that also encodes and decodes.
+
+        Args:
+            x: as for :meth:`compress`.
+        """
+        return [self.exact().estimate(*self._latents(image)) for image in x]
+
+    def _latents(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """y and z of one image (3, H, W), by itself: in a batch, roundings could differ."""
+        y = self.analysis(image[None])
+        return y[0], self.h_a(y)[0]
+
+    @classmethod
+    def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> MBTPaon:
+        """The model whose sizes and options the tensors' names and shapes tell, with its weights.
+
+        Raises:
+            ValueError, KeyError: the state dict is not an MBT-Paon's.
+        """
+        net = cls(**_config_of(state_dict).to_json())
+        net.load_state_dict(state_dict)
+        return net
+
+
+def _transform(
+    layer: type, stages: tuple[int, ...], cfg: MBTConfig, inverse: bool
+) -> nn.Sequential:
+    steps: list[nn.Module] = []
+    for i, (n_in, n_out) in enumerate(pairwise(stages)):
+        steps.append(layer(n_in, n_out, 5, stride=2, shift=_SHIFTS[cfg.shift]))
+        if cfg.gdn and i < len(stages) - 2:
+            steps.append(GDN(n_out, inverse=inverse))
+    return nn.Sequential(*steps)
+
+
+def _bottleneck_rows(prior: EntropyBottleneck) -> tuple[list[Tensor], list[int]]:
+    """CompressAI's tables of the factorised prior: already 16-bit, the tail's mass last."""
+    rows = zip(prior.quantized_cdf, prior.cdf_length.tolist(), strict=True)
+    return [cdf[:length] for cdf, length in rows], prior.offset.tolist()
+
+
+def _config_of(state: Mapping[str, Tensor]) -> MBTConfig:
+    layers = [k for k in state if k.startswith("g_a.") and k.endswith(".numerator")]
+    layers.sort(key=lambda k: int(k.split(".")[1]))
+    if len(layers) != len(MBTConfig().widths) + 1:
+        raise ValueError("not the state dict of an MBT-Paon: it has other layers in g_a")
+    *widths, latents = (state[k].shape[0] for k in layers)
+    first = layers[0].removesuffix("numerator")
+    shift = "none"
+    if first + "shifter.shift" in state:
+        shift = "static"
+    if first + "shifter.predict.weight" in state:
+        shift = "predicted"
+    return MBTConfig(
+        N=widths[0],
+        M=latents,
+        widths=tuple(widths),
+        hyper_width=state["h_a.4.weight"].shape[0],
+        hyper_synthesis=(state["h_s.0.weight"].shape[1], state["h_s.2.weight"].shape[1]),
+        hyper_out=state["h_s.4.weight"].shape[0],
+        context_width=state["context_prediction.weight"].shape[0],
+        parameter_widths=(
+            state["entropy_parameters.0.weight"].shape[0],
+            state["entropy_parameters.2.weight"].shape[0],
+        ),
+        gdn="g_a.1.beta" in state,
+        shift=shift,
+    )

@@ -1,0 +1,95 @@
+"""Architectures by name, and weights files: safetensors that say what they are the weights of."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from compressai.models import CompressionModel
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from paoncodec.codecs.mbt import MBTPaon
+from paoncodec.errors import UsageError, WeightsError
+
+ARCHITECTURES: Mapping[str, type[CompressionModel]] = {"mbt-paon": MBTPaon}
+
+
+def build(name: str, options: Mapping[str, Any]) -> CompressionModel:
+    """A new model of architecture ``name``.
+
+    Raises:
+        UsageError: no such architecture, or options it does not take.
+    """
+    if name not in ARCHITECTURES:
+        raise UsageError(f"architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}")
+    try:
+        return ARCHITECTURES[name](**options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"architecture {name}: {error}") from error
+
+
+def save_weights(
+    model: CompressionModel,
+    path: str | os.PathLike[str],
+    arch: str,
+    metadata: Mapping[str, str],
+    half: bool = False,
+) -> None:
+    """Writes ``model`` with its entropy tables built, as a file that :func:`load_weights` reads.
+
+    The tables are integers made here, once; no machine ever makes them again.
+
+    Args:
+        model: one of :data:`ARCHITECTURES`.
+        path: of the file.
+        arch: its architecture.
+        metadata: whatever else the file should say of itself.
+        half: keep the networks' weights in float16: half the size, for files that travel. They are
+            loaded as float32.
+    """
+    # On a copy: tables in the model would change the shapes of a training run's buffers.
+    model = copy.deepcopy(model)
+    # The quantiles that training follows slowly are found exactly here, so tables fit the prior.
+    model.update(force=True, update_quantiles=True)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    if half:
+        tensors = {name: t.half() if _is_bulk(name, t) else t for name, t in tensors.items()}
+    header = {"arch": arch, "config": json.dumps(model.config.to_json()), **metadata}
+    save_file(tensors, os.fspath(path), metadata=dict(sorted(header.items())))
+
+
+def _is_bulk(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor is a network's weight, as against a prior's shape, a bias or a table."""
+    large = tensor.is_floating_point() and tensor.numel() > 1024
+    return large and not name.startswith("entropy_bottleneck.")
+
+
+def load_weights(path: str | os.PathLike[str]) -> tuple[CompressionModel, dict[str, str]]:
+    """The model in a weights file, in evaluation mode, and the file's metadata.
+
+    Raises:
+        WeightsError: not a weights file of ours, one that does not fit its architecture, or weights
+            or probability tables that the exact entropy model cannot work with.
+    """
+    try:
+        with safe_open(os.fspath(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+        model = ARCHITECTURES[metadata["arch"]].from_state_dict(tensors)
+    except (OSError, SafetensorError, LookupError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]  # torch lists every tensor, a line each
+        raise WeightsError(
+            f"{os.fspath(path)}: not weights of a paoncodec model ({reason}); "
+            "give a file that paoncodec has saved"
+        ) from error
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    model.eval()
+    model.exact()  # so that bad weights are found now, not at the first picture
+    return model, metadata

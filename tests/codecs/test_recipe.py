@@ -1,0 +1,434 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import multiprocessing
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from paoncodec.codecs import load_weights
+from paoncodec.codecs.recipe import (
+    CodecRecipe,
+    CodecTask,
+    check_linear_start,
+    presets,
+    rate_distortion,
+)
+from paoncodec.errors import UsageError
+from paoncodec.images.crops import CropDataset, CropSpec
+from paoncodec.layers import PaLaConv2d, PaLaConvTranspose2d
+from paoncodec.training import Progress, RunDirectory, TrainConfig, Trainer
+
+TINY = {"N": 8, "M": 12, "shift": "none"}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven pictures of slow waves under a little noise."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :112] / 96
+    for number in range(7):
+        waves = [np.sin(a * y + b * x + c) for a, b, c in rng.normal(size=(3, 3)) * 4]
+        pixels = 128 + 80 * np.stack(waves, axis=-1) + 4 * rng.normal(size=(96, 112, 3))
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def recipe(folder: Path, arch: dict[str, Any] | None = None, **settings: Any) -> CodecRecipe:
+    top = {k: settings.pop(k) for k in ("start", "lmbda") if k in settings}
+    loop = {
+        "steps": 6,
+        "batch_size": 2,
+        "crop": 64,
+        "validation_crop": 64,
+        "validation_fraction": 0.3,
+        "warmup": 2,
+        "validate_every": 2,
+        "ema": 0.9,
+        "workers": 0,
+    }
+    return CodecRecipe(
+        "mbt-paon",
+        {**TINY, **(arch or {})},
+        top.pop("lmbda", 0.013),
+        (str(folder),),
+        lr_transforms=1e-3,
+        lr_entropy=1e-3,
+        train=TrainConfig(**{**loop, **settings}),
+        **top,
+    )
+
+
+def without_time(run: RunDirectory) -> list[dict[str, Any]]:
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()]
+
+
+class Killed(Exception):
+    """Ends a run as a power cut would."""
+
+
+# Settings
+
+
+def test_the_paper_preset_is_the_paper() -> None:
+    preset = CodecRecipe.from_preset("paper", "mbt-paon", 0.013, ["pictures"])
+    assert preset.arch == {"N": 192, "M": 192, "shift": "predicted"}
+    assert preset.start == "random"
+    config = preset.train
+    assert config.steps == 2_500_000
+    assert (config.batch_size, config.crop, config.ema) == (24, 256, 0)
+    rates = [preset.lr_transforms * config.rate_factor(s) for s in (0, 1_900_000, 2_400_000)]
+    assert rates == pytest.approx([1e-4, 1e-5, 1e-6])
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_is_a_recipe_that_survives_json(name: str) -> None:
+    preset = CodecRecipe.from_preset(name, "mbt-paon", 0.013, ["a", "b"])
+    settings = json.loads(json.dumps(dataclasses.asdict(preset)))
+    assert CodecRecipe.from_json(settings) == preset
+
+
+def test_settings_of_the_loop_replace_the_presets() -> None:
+    preset = CodecRecipe.from_preset("small", "mbt-paon", 0.013, ["a"], steps=7, seed=None)
+    assert (preset.train.steps, preset.train.seed, preset.train.hold) == (7, 0, 0.5)
+
+
+def test_presets_of_the_issue_are_there() -> None:
+    assert presets() == ["paper", "small"]
+    for name in ("large", "../presets/small", ""):
+        with pytest.raises(UsageError, match="choose one of paper, small"):
+            CodecRecipe.from_preset(name, "mbt-paon", 0.013, ["a"])
+
+
+def test_a_setting_that_does_not_exist_is_named() -> None:
+    with pytest.raises(UsageError, match=r"train\.stepps: no such setting; .*steps"):
+        CodecRecipe.from_preset("small", "mbt-paon", 0.013, ["a"], stepps=3)
+    with pytest.raises(UsageError, match=r"lambda: no such setting; .*lmbda"):
+        CodecRecipe.from_json({"arch_name": "mbt-paon", "lambda": 1})
+    with pytest.raises(UsageError, match="data"):
+        CodecRecipe.from_json({"arch_name": "mbt-paon", "arch": {}, "lmbda": 1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lmbda": 0}, "lmbda 0"),
+        ({"lmbda": math.nan}, "lmbda nan"),
+        ({"start": "warm"}, "choose linear or random"),
+        ({"crop": 100}, "crop 100: must be a multiple of 64"),
+        ({"validation_crop": 96}, "validation_crop 96: must be a multiple of 64"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        recipe(Path("pictures"), **settings)
+
+
+# Start
+
+
+def test_one_picture_is_not_enough(pictures: Path) -> None:
+    with pytest.raises(UsageError, match="at least two"):
+        CodecTask(recipe(pictures / "0.png"))
+
+
+def test_an_unknown_architecture_or_option_is_named(pictures: Path) -> None:
+    with pytest.raises(UsageError, match="mbt-paon"):
+        CodecTask(dataclasses.replace(recipe(pictures), arch_name="elic"))
+    with pytest.raises(UsageError, match="depth"):
+        CodecTask(recipe(pictures, {"depth": 3}))
+
+
+def transforms(*layers: nn.Module, mirror: tuple[nn.Module, ...] = ()) -> nn.Module:
+    model = nn.Module()
+    model.g_a, model.g_s = nn.Sequential(*layers), nn.Sequential(*mirror)
+    return model
+
+
+def down(i: int, o: int, **options: Any) -> nn.Module:
+    return PaLaConv2d(i, o, **{"kernel_size": 5, "stride": 2, **options})
+
+
+def up(i: int, o: int) -> nn.Module:
+    return PaLaConvTranspose2d(i, o, 5, stride=2)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Linear(3, 3),
+        transforms(),
+        transforms(nn.Conv2d(3, 8, 5, 2, 2), mirror=(up(8, 3),)),
+        transforms(down(3, 8), nn.ReLU(), down(8, 8), mirror=(up(8, 8), up(8, 3))),
+        transforms(down(3, 8, kernel_size=3), mirror=(up(8, 3),)),
+        transforms(down(3, 8, stride=1), mirror=(up(8, 3),)),
+        transforms(down(3, 8, degrees=(2, 1)), mirror=(up(8, 3),)),
+        transforms(down(3, 8, kind="absolute"), mirror=(up(8, 3),)),
+        transforms(down(3, 8), down(8, 8), mirror=(up(8, 3),)),
+        transforms(down(3, 8), down(8, 12), mirror=(up(12, 6), up(6, 3))),
+        transforms(down(1, 8), mirror=(up(8, 1),)),
+    ],
+)
+def test_a_model_that_the_linear_start_does_not_fit_is_refused(model: nn.Module) -> None:
+    with pytest.raises(UsageError, match=r"start 'linear' does not fit .*start 'random'"):
+        check_linear_start(model)
+
+
+def test_the_linear_start_fits_any_depth() -> None:
+    check_linear_start(transforms(down(3, 8), mirror=(up(8, 3),)))
+    check_linear_start(transforms(*[down(3, 3)] * 5, mirror=(up(3, 3),) * 5))
+
+
+@pytest.mark.parametrize("options", [{"gdn": True}, {"shift": "static"}, {"widths": [4, 8, 16]}])
+def test_the_linear_start_fits_every_form_of_the_codec(
+    pictures: Path, options: dict[str, Any]
+) -> None:
+    task = CodecTask(recipe(pictures, options))
+    task.start()
+    _, figures = task.loss(next(task.batches(0)))
+    assert figures["psnr"] > 25
+
+
+def test_a_random_start_leaves_the_weights_as_they_are(pictures: Path) -> None:
+    task = CodecTask(recipe(pictures, start="random"))
+    before = {k: v.clone() for k, v in task.model.state_dict().items()}
+    task.start()
+    torch.testing.assert_close(dict(task.model.state_dict()), before, rtol=0, atol=0)
+
+
+# Steps
+
+
+def test_optimisers_share_out_every_parameter(pictures: Path) -> None:
+    task = CodecTask(recipe(pictures))
+    names = {id(p): name for name, p in task.model.named_parameters()}
+    transforms, entropy, aux = [
+        {names[id(p)] for p in group["params"]}
+        for optimizer in task.optimizers()
+        for group in optimizer.param_groups
+    ]
+    assert {n.split(".")[0] for n in transforms} == {"g_a", "g_s"}
+    assert aux == {"entropy_bottleneck.quantiles"}
+    assert transforms | entropy | aux == set(names.values())
+    assert len(transforms) + len(entropy) + len(aux) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("start", "options"),
+    [
+        ("linear", {"shift": "predicted"}),
+        ("linear", {"shift": "static", "gdn": True}),
+        ("random", {"shift": "static", "gdn": True}),
+    ],
+)
+def test_every_parameter_learns_within_three_steps(
+    pictures: Path, tmp_path: Path, start: str, options: dict[str, Any]
+) -> None:
+    task = CodecTask(recipe(pictures, options, start=start, steps=3, warmup=0))
+    moved: set[str] = set()
+
+    def note(progress: Progress) -> None:
+        moved.update(
+            n for n, p in task.model.named_parameters() if p.grad is not None and p.grad.any()
+        )
+
+    Trainer(task, RunDirectory(tmp_path / "run"), note).fit()
+    assert {name for name, _ in task.model.named_parameters()} - moved == set()
+
+
+def test_rate_and_distortion_by_hand() -> None:
+    x = torch.zeros(2, 3, 4, 4)
+    out = {
+        "x_hat": torch.full_like(x, 0.1),
+        "likelihoods": {"y": torch.full((2, 5), 0.25), "z": torch.full((2, 2), 0.5)},
+    }
+    loss, figures = rate_distortion(out, x, 0.01)
+    bpp = (2 * 5 * 2 + 2 * 2 * 1) / 32
+    assert figures["bpp"] == pytest.approx(bpp)
+    assert figures["mse"] == pytest.approx(0.01)
+    assert figures["psnr"] == pytest.approx(20, abs=1e-4)
+    assert loss.item() == pytest.approx(0.01 * 255**2 * 0.01 + bpp)
+
+
+def test_bfloat16_is_near_float32(pictures: Path) -> None:
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        task = CodecTask(recipe(pictures, precision=precision))
+        task.start()
+        torch.manual_seed(1)
+        losses.append(task.loss(next(task.batches(0)))[1]["loss"])
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_depend_on_the_step_alone(pictures: Path, workers: int) -> None:
+    task = CodecTask(recipe(pictures, workers=workers, steps=5, shrink=[0.6, 0.9]))
+    random = torch.get_rng_state()
+    whole = list(task.batches(0))
+    assert [tuple(b.shape) for b in whole] == [(2, 3, 64, 64)] * 5
+    assert torch.equal(torch.stack(list(task.batches(3))), torch.stack(whole[3:]))
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not torch.equal(whole[0], whole[1])
+    assert 0 <= whole[0].min() < whole[0].max() <= 1
+
+
+def test_worker_processes_end_with_their_batches(pictures: Path) -> None:
+    batches = CodecTask(recipe(pictures, workers=1, steps=100)).batches(0)
+    next(batches)
+    assert len(multiprocessing.active_children()) == 1
+    batches.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_one_batch_can_be_learnt_by_heart(pictures: Path, tmp_path: Path) -> None:
+    class OneBatch(CodecTask):
+        def batches(self, first_step: int) -> Generator[Tensor, None, None]:
+            batch = next(super().batches(0))
+            for _ in range(first_step, self.config.steps):
+                yield batch
+
+    losses: list[float] = []
+    settings = recipe(pictures, start="random", steps=30, validate_every=30)
+    task = OneBatch(dataclasses.replace(settings, lr_transforms=1e-2))
+    Trainer(task, RunDirectory(tmp_path / "run"), lambda p: losses.append(p.figures["loss"])).fit()
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_loss_that_is_not_finite_reaches_no_network_and_no_quantile(
+    pictures: Path, tmp_path: Path
+) -> None:
+    class Bad(CodecTask):
+        def loss(self, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+            loss, figures = super().loss(batch)
+            return loss * math.inf, figures
+
+    task = Bad(recipe(pictures, steps=2))
+    trainer = Trainer(task, RunDirectory(tmp_path / "run"))
+    before = [p.detach().clone() for p in task.model.parameters()]
+    assert trainer.fit()
+    assert trainer.skipped == 2
+    torch.testing.assert_close(
+        [p.detach() for p in task.model.parameters()], before, rtol=0, atol=0
+    )
+
+
+# Validation and weights
+
+
+def test_validation_is_of_pictures_that_are_not_trained_on(pictures: Path) -> None:
+    task = CodecTask(recipe(pictures))
+    assert task.validation
+    assert not set(task.training) & set(task.validation)
+    assert len(task.training) + len(task.validation) == 7
+
+
+def test_validation_is_the_mean_over_crops_and_reads_them_once(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = CodecTask(recipe(pictures, validation_fraction=0.6))
+    assert len(task.validation) > 1
+    model = task.model.eval()
+    with torch.no_grad():
+        figures = task.validate(model)
+        wanted: dict[str, list[float]] = {}
+        for crop in CropDataset(task.validation, CropSpec(64, flips=False)):
+            x = crop[None].float() / 255
+            for name, value in rate_distortion(model(x), x, 0.013)[1].items():
+                wanted.setdefault(name, []).append(value)
+        assert figures == pytest.approx({k: sum(v) / len(v) for k, v in wanted.items()})
+
+        monkeypatch.setattr(task, "validation", [tmp_path / "gone.png"])
+        random = torch.get_rng_state()
+        assert task.validate(model) == figures
+        assert torch.equal(torch.get_rng_state(), random)
+
+
+@pytest.fixture(scope="module")
+def unbroken(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    run = RunDirectory(tmp_path_factory.mktemp("runs") / "unbroken")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("paoncodec.training.engine.LOG_EVERY", 1)
+        assert Trainer(CodecTask(recipe(pictures)), run).fit()
+    return run
+
+
+@pytest.mark.parametrize(("killed", "resumed"), [(3, 2), (1, 0)])
+def test_a_killed_run_goes_on_bit_for_bit_with_other_workers(
+    pictures: Path,
+    tmp_path: Path,
+    unbroken: RunDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    killed: int,
+    resumed: int,
+) -> None:
+    monkeypatch.setattr("paoncodec.training.engine.LOG_EVERY", 1)
+
+    def kill(progress: Progress) -> None:
+        if progress.step == killed:
+            raise Killed
+
+    path = tmp_path / "run"
+    with pytest.raises(Killed):
+        Trainer(CodecTask(recipe(pictures)), RunDirectory(path), kill).fit()
+    run = RunDirectory(path, resume=True)
+    again = Trainer(CodecTask(recipe(pictures, workers=1)), run)
+    assert again.step == resumed
+    assert again.fit()
+    assert_same_run(run, unbroken)
+
+
+def test_three_steps_and_three_are_six(
+    pictures: Path, tmp_path: Path, unbroken: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paoncodec.training.engine.LOG_EVERY", 1)
+    first = Trainer(CodecTask(recipe(pictures)), RunDirectory(tmp_path / "run"))
+    first.listener = lambda p: first.request_stop() if p.step == 3 else None
+    assert not first.fit()
+    run = RunDirectory(tmp_path / "run", resume=True)
+    second = Trainer(CodecTask(recipe(pictures)), run)
+    assert second.step == 3
+    assert second.fit()
+    assert_same_run(run, unbroken)
+
+
+def assert_same_run(run: RunDirectory, other: RunDirectory) -> None:
+    a, b = run.load(), other.load()
+    assert a is not None
+    assert b is not None
+    a.pop("seconds")
+    b.pop("seconds")
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+    assert without_time(run) == without_time(other)
+    assert len(run.records()) == 6 + 3  # steps and validations
+    for which in ("best", "last"):
+        weights = [load_weights(r.weights_file(which))[0].state_dict() for r in (run, other)]
+        torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
+def test_exported_weights_are_the_average_and_ready_to_use(pictures: Path, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    trainer = Trainer(CodecTask(recipe(pictures, steps=2, lmbda=0.05)), run)
+    shapes = {k: v.shape for k, v in trainer.average.module.state_dict().items()}
+    trainer.fit()
+    assert {k: v.shape for k, v in trainer.average.module.state_dict().items()} == shapes
+    model, about = load_weights(run.weights_file("last"))
+    assert about["arch"] == "mbt-paon"
+    assert float(about["lmbda"]) == 0.05
+    assert about["step"] == "2"
+    x = next(trainer.task.batches(0))
+    average = trainer.average.module.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(model(x)["x_hat"], average(x)["x_hat"], rtol=0, atol=0)
+        coded = model.compress(x)
+        decoded = model.decompress(coded["strings"], coded["shape"])
+    assert decoded["digests"] == coded["digests"]

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor, nn
+
+from paoncodec.codecs import build
+from paoncodec.codecs.starts import hyper_start, linear_start, quantisation_step
+from paoncodec.layers import PaLaConv2d, PaLaConvTranspose2d
+
+LMBDA = 0.013
+
+
+class Transforms(nn.Module):
+    """g_a and g_s of the given widths, exactly linear: no denominators."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        stages = (3, *widths)
+        pairs = list(pairwise(stages))
+        self.g_a = nn.Sequential(*[PaLaConv2d(i, o, 5, stride=2) for i, o in pairs])
+        self.g_s = nn.Sequential(*[PaLaConvTranspose2d(o, i, 5, stride=2) for i, o in pairs[::-1]])
+        for layer in (*self.g_a, *self.g_s):
+            nn.init.zeros_(layer.denominator)
+
+
+def smooth(count: int, side: int, seed: int = 0) -> Tensor:
+    """Pictures of a few slow waves in each channel, (count, 3, side, side) in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] / side
+    pictures = np.empty((count, 3, side, side))
+    for picture in pictures:
+        shared = np.zeros((side, side))
+        for _ in range(4):
+            a, b, phase = rng.normal(size=3) * (8, 8, 3)
+            shared += np.sin(a * y + b * x + phase) / 12
+        for channel in picture:
+            a, b = rng.normal(size=2)
+            channel[:] = 0.5 + shared + np.sin(a * y + b * x) / 20
+    return torch.from_numpy(pictures.clip(0, 1)).float()
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    return -10 * math.log10((a - b).square().mean().item())
+
+
+def nested_klt(
+    x: npt.NDArray[np.float64], widths: tuple[int, ...]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Coefficients of the last stage and the picture they stand for, stage by stage, in float64."""
+    mean = x.mean(axis=(0, 2, 3))
+    x, bases = x - mean[:, None, None], []
+    for width in widths:
+        b, c, h, w = x.shape
+        blocks = x.reshape(b, c, h // 2, 2, w // 2, 2).transpose(0, 2, 4, 1, 3, 5)
+        rows = blocks.reshape(-1, 4 * c)
+        _, vectors = np.linalg.eigh(rows.T @ rows)
+        basis = vectors[:, ::-1][:, :width]  # (4c, width), most energy first
+        bases.append(basis)
+        x = (rows @ basis).reshape(b, h // 2, w // 2, -1).transpose(0, 3, 1, 2)
+    coefficients = x
+    for basis in bases[::-1]:
+        b, _, h, w = x.shape
+        rows = x.transpose(0, 2, 3, 1) @ basis.T
+        blocks = rows.reshape(b, h, w, -1, 2, 2).transpose(0, 3, 1, 4, 2, 5)
+        x = blocks.reshape(b, -1, 2 * h, 2 * w)
+    return coefficients, x + mean[:, None, None]
+
+
+@pytest.mark.parametrize("lmbda", [0.0018, 0.013, 0.18])
+def test_the_quantisation_step_is_the_cheapest(lmbda: float) -> None:
+    def cost(step: float) -> float:
+        """Per pixel: error of rounding, and bits of three coefficients up to a constant."""
+        return lmbda * 255**2 * step**2 / 12 - 3 * math.log2(step)
+
+    best = quantisation_step(lmbda)
+    assert cost(best) < cost(best * 1.001)
+    assert cost(best) < cost(best / 1.001)
+
+
+def test_the_step_falls_with_the_root_of_lambda() -> None:
+    assert quantisation_step(0.04) == pytest.approx(quantisation_step(0.01) / 2)
+
+
+@pytest.mark.parametrize("widths", [(8, 12), (6, 14, 20), (12, 20, 24, 24)])
+def test_it_is_the_nested_transform(widths: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    images = torch.rand(24, 3, 64, 64) * 0.2 + smooth(24, 64) * 0.8
+    model = Transforms(*widths)
+    deviations = linear_start(model, images, LMBDA)
+    coefficients, pictures = nested_klt(images.double().numpy(), widths)
+    with torch.no_grad():
+        y = model.g_a(images)
+        decoded = model.g_s(y)
+    step = quantisation_step(LMBDA)
+    # Each principal direction is known up to its sign.
+    wanted = torch.from_numpy(coefficients).float() / step
+    torch.testing.assert_close(y.abs(), wanted.abs(), rtol=0, atol=5e-3)
+    torch.testing.assert_close(decoded, torch.from_numpy(pictures).float(), rtol=0, atol=2e-4)
+    torch.testing.assert_close(deviations, y.std(dim=(0, 2, 3)), rtol=1e-3, atol=1e-3)
+
+
+def test_with_all_channels_kept_nothing_is_lost() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(4, 3, 32, 32)
+    model = Transforms(12, 48)
+    linear_start(model, images, LMBDA)
+    fresh = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(model.g_s(model.g_a(fresh)), fresh, rtol=0, atol=1e-5)
+
+
+def test_a_picture_of_the_mean_colour_has_latents_of_zero() -> None:
+    images = smooth(16, 64)
+    model = Transforms(12, 16)
+    linear_start(model, images, LMBDA)
+    plain = images.mean(dim=(0, 2, 3))[None, :, None, None].expand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert model.g_a(plain).abs().max() < 1e-4
+        torch.testing.assert_close(model.g_s(model.g_a(plain)), plain)
+
+
+def test_channels_beyond_the_rank_are_seen_and_start_silent() -> None:
+    model = Transforms(16, 20)  # 2×2 blocks of RGB have rank 12
+    deviations = linear_start(model, smooth(8, 32), LMBDA)
+    down, up = model.g_a[0], model.g_s[1]
+    assert down.numerator[12:].abs().amax(dim=(1, 2, 3)).min() > 0
+    assert up.numerator[12:].abs().max() == 0
+    second = model.g_a[1]
+    assert second.numerator[:, 12:].abs().amax(dim=(2, 3)).min() > 0
+    assert len(deviations) == 20
+    assert deviations.min() > 0
+
+
+def test_latents_beyond_the_rank_have_no_deviation() -> None:
+    deviations = linear_start(Transforms(2, 10), smooth(8, 32), LMBDA)
+    assert (deviations[:8] > 0).all()
+    assert (deviations[8:] == 0).all()
+
+
+@pytest.mark.parametrize("gdn", [False, True])
+def test_a_codec_starts_out_good_on_smooth_pictures(gdn: bool) -> None:
+    """Denominators are small and random, GDN passes: both cost little."""
+    torch.manual_seed(0)
+    options = {"N": 8, "M": 12, "shift": "predicted", "gdn": gdn}
+    model = build("mbt-paon", options).eval()
+    before, fresh = smooth(8, 128), smooth(4, 128, seed=1)
+    with torch.no_grad():
+        assert psnr(model.synthesis(model.analysis(fresh)), fresh) < 12
+        linear_start(model, before, LMBDA)
+        assert 32 < psnr(model.synthesis(model.analysis(fresh)), fresh) < 50
+        assert psnr(model.synthesis(model.analysis(fresh).round()), fresh) > 28
+
+
+@torch.no_grad()
+def test_hyper_latents_start_at_unit_scale_under_a_prior_that_fits() -> None:
+    torch.manual_seed(0)
+    model = build("mbt-paon", {"N": 8, "M": 12, "shift": "none"}).eval()
+    y = 5 * torch.randn(8, 12, 16, 16)
+    before = model.entropy_bottleneck(model.h_a(y))[1].log2().neg().mean()
+    hyper_start(model, y)
+    z = model.h_a(y)
+    assert torch.allclose(z.mean(dim=(0, 2, 3)), torch.zeros(8), atol=1e-4)
+    assert torch.allclose(z.std(dim=(0, 2, 3), correction=0), torch.ones(8), atol=1e-3)
+    # A rounded Gaussian of deviation 1 holds 2.1 bits.
+    after = model.entropy_bottleneck(z)[1].log2().neg().mean()
+    assert 2.0 < after < 2.8 < before
+
+
+@torch.no_grad()
+def test_hyper_start_survives_a_single_position() -> None:
+    torch.manual_seed(0)
+    model = build("mbt-paon", {"N": 8, "M": 12, "shift": "none"})
+    hyper_start(model, torch.randn(1, 12, 4, 4))
+    assert model.h_a(torch.randn(1, 12, 4, 4)).isfinite().all()
+
+
+def test_hyper_start_refuses_a_model_without_a_prior() -> None:
+    model = nn.ModuleDict({"h_a": nn.Sequential(nn.ReLU()), "entropy_bottleneck": nn.Identity()})
+    with pytest.raises(TypeError, match="EntropyBottleneck"):
+        hyper_start(model, torch.rand(1, 3, 8, 8))

@@ -1,0 +1,290 @@
+"""docs/format.md is enough: a decoder of the latents written from it alone, in integers.
+
+It shares no code with the package and uses neither torch nor constriction; it is slow and plain.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from paoncodec.codecs import MBTPaon, load_weights, save_weights
+from paoncodec.entropy import FrozenTables, GaussianTables, SymbolModel, Writer
+
+Group = list[tuple[int, int]]
+
+
+class RangeDecoder:
+    """Section "Range coder"."""
+
+    def __init__(self, data: bytes) -> None:
+        self.words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4)]
+        self.low, self.range = 0, 2**64 - 1
+        self.point = 2**32 * self.word() + self.word()
+
+    def word(self) -> int:
+        return self.words.pop(0) if self.words else 0
+
+    def decode(self, left: Sequence[int]) -> int:
+        """``left``: left(0) … left(m), the last of them 2**24."""
+        scale = self.range // 2**24
+        quantile = (self.point - self.low) % 2**64 // scale
+        assert quantile < 2**24
+        symbol = int(np.searchsorted(left, quantile, side="right")) - 1
+        self.low = (self.low + scale * int(left[symbol])) % 2**64
+        self.range = scale * int(left[symbol + 1] - left[symbol])
+        if self.range < 2**32:
+            self.range *= 2**32
+            self.low = 2**32 * self.low % 2**64
+            self.point = 2**32 * self.point % 2**64 + self.word()
+        return symbol
+
+    def uniform(self, size: int) -> int:
+        return self.decode([s * 2**24 // size for s in range(size + 1)])
+
+    def at_the_end(self) -> bool:
+        return not self.words and (self.point - self.low) % 2**64 < 2**33 - 1
+
+
+class Tables:
+    """Section "Tables", for one of `z_tables` and `y_tables`."""
+
+    def __init__(self, cumulative: np.ndarray, starts: np.ndarray, offsets: np.ndarray) -> None:
+        self.first = offsets.tolist()
+        self.last, self.left = [], []
+        for start, end, first in zip(starts, starts[1:], self.first, strict=False):
+            table = cumulative[start:end].astype(np.int64)
+            symbols = len(table) - 1
+            self.last.append(first + symbols - 2)
+            width = 4
+            while width < symbols:
+                width *= 2
+            before = np.append(table[:-1], np.full(width - symbols, 2**16))
+            left = before * (2**24 - width) // 2**16 + np.arange(width)
+            self.left.append(np.append(left, 2**24))
+
+    def read(self, coder: RangeDecoder, group: Sequence[int]) -> list[int]:
+        """Values of a group of tables, as section "Order" has it."""
+        values = [0] * len(group)
+        for i in sorted(range(len(group)), key=lambda i: (len(self.left[group[i]]), i)):
+            table = group[i]
+            values[i] = self.first[table] + coder.decode(self.left[table])
+            assert values[i] <= self.last[table] + 1
+        escapes = [i for i, table in enumerate(group) if values[i] == self.last[table] + 1]
+        lengths = [coder.uniform(16) for _ in escapes]
+        signs = [coder.uniform(2) for _ in escapes]
+        rests = [coder.uniform(2**length) if length else 0 for length in lengths]
+        for i, length, sign, rest in zip(escapes, lengths, signs, rests, strict=True):
+            excess = 2**length + rest
+            values[i] = self.first[group[i]] - excess if sign else self.last[group[i]] + excess
+        return values
+
+
+def half_even(numerator: np.ndarray, bits: int) -> np.ndarray:
+    """round(numerator / 2**bits), integers."""
+    whole, rest = numerator >> bits, numerator & (2**bits - 1)
+    half = 2 ** (bits - 1)
+    return whole + ((rest > half) | ((rest == half) & (whole % 2 == 1)))
+
+
+def grid(values: np.ndarray, bits: int) -> np.ndarray:
+    return np.rint(values.astype(np.float64) * 2.0**bits).astype(np.int64)
+
+
+def settle(sums: np.ndarray) -> np.ndarray:
+    return half_even(sums, 16).clip(-(2**26), 2**26)
+
+
+def leaky(a: np.ndarray) -> np.ndarray:
+    below = np.rint(a.astype(np.float64) * 0.01).astype(np.int64)
+    return np.where(a >= 0, a, below)
+
+
+class SecondDecoder:
+    """The latents of a file, from the weights file and the two payloads."""
+
+    def __init__(self, weights: Path) -> None:
+        t = self.tensors = load_file(weights)
+        names = ("cumulative", "starts", "offsets")
+        self.z_tables, self.y_tables = (
+            Tables(*(t[f"{which}.{name}"] for name in names)) for which in ("z_tables", "y_tables")
+        )
+        self.median = grid(t["entropy_bottleneck.quantiles"][:, 0, 1], 14).clip(-(2**26), 2**26)
+        self.channels = len(t["entropy_parameters.4.weight"]) // 2
+
+    def layer(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        return grid(self.tensors[f"{name}.weight"], 16), grid(self.tensors[f"{name}.bias"], 30)
+
+    def transposed(self, a: np.ndarray, name: str) -> np.ndarray:
+        weight, bias = self.layer(name)
+        _, height, width = a.shape
+        out = np.zeros((weight.shape[1], 2 * height + 4, 2 * width + 4), dtype=np.int64)
+        for u, v in np.ndindex(5, 5):  # rows and columns here are 2 more than in the document
+            part = np.einsum("co,chw->ohw", weight[:, :, u, v], a)
+            out[:, u : u + 2 * height : 2, v : v + 2 * width : 2] += part
+        return settle(out[:, 2:-2, 2:-2] + bias[:, None, None])
+
+    def convolution(self, a: np.ndarray, name: str) -> np.ndarray:
+        weight, bias = self.layer(name)
+        _, height, width = a.shape
+        padded = np.pad(a, ((0, 0), (1, 1), (1, 1)))
+        out = np.zeros((len(weight), height, width), dtype=np.int64)
+        for u, v in np.ndindex(3, 3):
+            seen = padded[:, u : u + height, v : v + width]
+            out += np.einsum("oc,chw->ohw", weight[:, :, u, v], seen)
+        return settle(out + bias[:, None, None])
+
+    def hyper(self, z: np.ndarray) -> np.ndarray:
+        a = (2**14 * z + self.median[:, None, None]).clip(-(2**26), 2**26)
+        a = leaky(self.transposed(a, "h_s.0"))
+        a = leaky(self.transposed(a, "h_s.2"))
+        return self.convolution(a, "h_s.4")
+
+    def parameters(self, hyper: np.ndarray, y: np.ndarray, h: int, w: int) -> np.ndarray:
+        weight, bias = self.layer("context_prediction")
+        padded = np.pad(y, ((0, 0), (2, 0), (2, 2)))  # y[h, w] is padded[h + 2, w + 2]
+        taps = [(dh, dw) for dh in (-2, -1, 0) for dw in range(-2, 3) if (dh, dw) < (0, 0)]
+        sums = bias.copy()
+        for t, (dh, dw) in enumerate(taps):
+            sums += weight[:, :, t] @ (2**14 * padded[:, h + 2 + dh, w + 2 + dw])
+        a = np.concatenate([hyper[:, h, w], settle(sums)])
+        for name in ("0", "2", "4"):
+            weight, bias = self.layer(f"entropy_parameters.{name}")
+            a = settle(weight[:, :, 0, 0] @ a + bias)
+            a = a if name == "4" else leaky(a)
+        return a
+
+    def table(self, deviation: int, mean: int) -> tuple[int, int]:
+        thresholds, steps = self.tensors["y_tables.thresholds"], self.tensors["y_tables.steps"]
+        level = sum(1 for i in range(len(thresholds) - 1) if thresholds[i] < deviation)
+        centre = (mean + 2**13) // 2**14
+        step = (mean + 2**13 - 2**14 * centre) * int(steps[level]) // 2**14
+        return int(steps[:level].sum()) + step, centre
+
+    def decode(
+        self, z_data: bytes, y_data: bytes, shape: tuple[int, int]
+    ) -> tuple[np.ndarray, ...]:
+        coder = RangeDecoder(z_data)
+        each = [k for k in range(len(self.median)) for _ in range(shape[0] * shape[1])]
+        z = np.array(self.z_tables.read(coder, each)).reshape(-1, *shape)
+        assert coder.at_the_end()
+        hyper, coder = self.hyper(z), RangeDecoder(y_data)
+        height, width = 4 * shape[0], 4 * shape[1]
+        y = np.zeros((self.channels, height, width), dtype=np.int64)
+        for g in range(width + 3 * (height - 1)):
+            here = [(h, g - 3 * h) for h in range(height) if 0 <= g - 3 * h < width]
+            chosen = [
+                self.table(int(out[k]), int(out[self.channels + k]))
+                for out in (self.parameters(hyper, y, h, w) for h, w in here)
+                for k in range(self.channels)
+            ]
+            values = self.y_tables.read(coder, [table for table, _ in chosen])
+            for i, (value, (_, centre)) in enumerate(zip(values, chosen, strict=True)):
+                h, w = here[i // self.channels]
+                y[i % self.channels, h, w] = value + centre
+        assert coder.at_the_end()
+        return z, y
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random networks that saturate here and there, round and choose among many tables."""
+    torch.manual_seed(0)
+    widths = {"hyper_synthesis": (9, 12), "hyper_out": 10, "context_width": 8}
+    model = MBTPaon(4, 6, shift="none", hyper_width=5, parameter_widths=(14, 11), **widths)
+    with torch.no_grad():
+        model.entropy_bottleneck.quantiles += torch.linspace(-2.3, 3.1, 5)[:, None, None]
+        model.context_prediction.weight *= 3
+        model.entropy_parameters[-1].weight *= 4
+        model.entropy_parameters[-1].bias[:6] = torch.logspace(-1, 1.5, 6)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_weights(model, path, "mbt-paon", {}, half=True)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 3)], ids=str)
+def test_it_decodes_what_the_package_encodes(weights: Path, shape: tuple[int, int]) -> None:
+    height, width = shape
+    generator = torch.Generator().manual_seed(height)
+    y = torch.randn(6, 4 * height, 4 * width, generator=generator) * 4
+    y[0, 1, 2], y[5, 3, 3] = 4095, -4095
+    z = torch.randn(5, height, width, generator=generator) * 8
+    z[3, 0, 0], z[1, 0, 0] = 4090, -500
+    exact = load_weights(weights)[0].exact()
+    coded = exact.encode(y, z)
+    z_int, y_int = SecondDecoder(weights).decode(coded.z, coded.y, shape)
+    assert np.array_equal(y_int, y.round().numpy())
+    assert np.array_equal(z_int, exact.round_z(z))
+    data = z_int.astype("<i4").tobytes() + y_int.astype("<i4").tobytes()
+    assert zlib.crc32(data) == coded.digest
+
+
+def odd_tables() -> FrozenTables:
+    """Of many widths: one value, a width that is full, escapes rare and common, far from 0."""
+    rows = [
+        ([2**16 - 1, 1], 0),
+        ([1, 2**16 - 1], 0),
+        ([2**14] * 4, -3),
+        ([1] * 4 + [2**16 - 4], -2),
+        ([2**10] * 64, -32),
+        ([2**10 - 1] + [2**10] * 63 + [1], -32),
+        ([1] * 1000 + [2**16 - 1001, 1], -500),
+        ([2**15, 2**15], 4095),
+    ]
+    tables = FrozenTables()
+    tables.set(
+        [torch.tensor([0, *np.cumsum(row)]) for row, _ in rows], [first for _, first in rows]
+    )
+    return tables
+
+
+def gaussian_tables() -> FrozenTables:
+    tables = GaussianTables()
+    tables.build(torch.logspace(-1, 2, 9))
+    return tables
+
+
+def groups(tables: FrozenTables) -> Iterator[Group]:
+    rng = np.random.default_rng(0)
+    for size in (40, 1, 0, 60):
+        spread = rng.choice([2, 30, 8000], size)
+        yield list(
+            zip(
+                rng.integers(0, len(tables), size).tolist(),
+                rng.integers(-spread, spread + 1).tolist(),
+                strict=True,
+            )
+        )
+
+
+@pytest.mark.parametrize("make", [odd_tables, gaussian_tables])
+def test_it_reads_every_kind_of_table(make: type[FrozenTables]) -> None:
+    source = make()
+    writer, coded = Writer(SymbolModel(source)), list(groups(source))
+    for group in coded:
+        tables, values = (np.array([pair[i] for pair in group], dtype=np.int64) for i in (0, 1))
+        writer(tables, values)
+    second = Tables(*(t.numpy() for t in (source.cumulative, source.starts, source.offsets)))
+    coder = RangeDecoder(writer.getvalue())
+    for group in coded:
+        assert second.read(coder, [table for table, _ in group]) == [value for _, value in group]
+    assert coder.at_the_end()
+
+
+@pytest.mark.parametrize("make", [odd_tables, gaussian_tables])
+def test_quantiles_follow_the_frequencies(make: type[FrozenTables]) -> None:
+    """What 24 bits and the padding change: one or two more, or less by the padding's share."""
+    source = make()
+    second = Tables(*(t.numpy() for t in (source.cumulative, source.starts, source.offsets)))
+    for row, left in zip(source.rows()[0], second.left, strict=True):
+        exact, given = row.numpy() * 2.0**8, np.diff(left)[: len(row)]
+        assert (given >= 1).all()
+        assert (given <= exact + 2).all()
+        assert (given >= exact * (1 - len(left) / 2**24) - 1).all()
+        assert (np.diff(left)[len(row) :] == 1).all()
