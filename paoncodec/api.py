@@ -1,0 +1,265 @@
+"""Pictures to files and back: the only place where bytes, pictures and codecs meet.
+
+Nothing heavy is imported before it is needed. `info` takes neither numpy nor torch, and a file is
+verified, and its weights found, before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+from paoncodec import zoo
+from paoncodec.bitstream import (
+    Container,
+    Header,
+    Limits,
+    SectionKind,
+    Sniff,
+    nbytes,
+    read,
+    round_quality,
+    sniff,
+    write,
+)
+from paoncodec.bitstream.header import offset_of
+from paoncodec.errors import DecodeDesync, LimitExceeded, NotOurFile, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from compressai.models import CompressionModel
+    from PIL import Image
+
+    from paoncodec.images import ImageSource
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "MAX_PIXELS",
+    "decode",
+    "encode",
+    "file_bytes",
+    "info",
+    "load_codec",
+]
+
+DEFAULT_MODEL = "mbt-paon-small"
+MAX_PIXELS = 2**28
+
+DataSource: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO"
+ModelSource: TypeAlias = "str | os.PathLike[str]"
+
+# A picture is enlarged to what the model needs before it is coded: up to this many times, if no
+# side is below the model's factor, but far more if it is a thin line. So that `max_pixels` bounds
+# the memory of those too, what is decoded may have this many times as many pixels, or as many as
+# cost next to nothing.
+_ENLARGEMENT = 4
+_FEW_PIXELS = 2**20
+
+_MAGIC_BYTES = 4
+
+
+def encode(
+    image: ImageSource, quality: float | None = None, model: ModelSource = DEFAULT_MODEL
+) -> bytes:
+    """Code a picture: the bytes of a `.bin` file (docs/format.md).
+
+    Args:
+        image: a path, the bytes of an image file, a binary file object, a Pillow image, or a
+            uint8 array (H, W), (H, W, 1) or (H, W, 3). Any size from 1×1, grey or RGB.
+        quality: 1 (small files) to 6. None: that of the model.
+        model: a name of the zoo or the path of a weights file.
+
+    Raises:
+        UsageError: the model cannot do this quality.
+        ImageError: the picture cannot be read, or is of a kind that is not supported.
+        WeightsError: the model's weights are missing or damaged.
+    """
+    from paoncodec.images import read_image
+
+    weights = zoo.resolve(model)
+    coded_quality = _quality(weights, quality)
+    pixels = read_image(image)
+    height, width, channels = pixels.shape
+    coded = _compress(_shared_codec(weights), pixels)
+    y_strings, z_strings = coded["strings"]
+    header = Header(
+        model=weights.name,
+        weights_id=weights.identity,
+        width=width,
+        height=height,
+        channels=channels,
+        quality=coded_quality,
+        latents_crc=coded["digests"][0],
+    )
+    return write(header, {SectionKind.Z: z_strings[0], SectionKind.Y: y_strings[0]})
+
+
+def decode(
+    data: DataSource, *, max_pixels: int = MAX_PIXELS, model: ModelSource | None = None
+) -> Image.Image:
+    """Decode a `.bin` file to a Pillow image of mode L or RGB.
+
+    Args:
+        data: the bytes of the file, its path, or a binary file object.
+        max_pixels: larger pictures are refused before memory is taken for them.
+        model: name or path of the weights, if not those in the zoo under the name that the file
+            gives. They must be the very weights that the file was made with.
+
+    Raises:
+        MalformedStream: not a file of ours, damaged, cut short or too large.
+        WeightsError: the file's weights are missing, damaged or others.
+        DecodeDesync: the decoded latents differ from the encoder's.
+        UsageError: the path cannot be read.
+    """
+    container = read(file_bytes(data), Limits(max_pixels))
+    header = container.header
+    weights = zoo.find(header.model, header.weights_id, given=model)
+    # Everything about the file is known to be right: now torch may be loaded.
+    from paoncodec.images import to_pil
+
+    return to_pil(_decompress(_shared_codec(weights), container, max_pixels))
+
+
+def info(data: DataSource) -> dict[str, Any]:
+    """What a `.bin` file says of itself; all of it is verified, nothing is decoded.
+
+    Args:
+        data: the bytes of the file, its path, or a binary file object.
+
+    Returns:
+        JSON types only: `version`, `model`, `weights_id` (hexadecimal), `width`, `height`,
+        `channels` (1 grey, 3 RGB), `quality`, `latents_crc` (hexadecimal), `bytes` (of the
+        file), `bpp` (of the file), `header_bytes`, `sections` (name → bytes).
+
+    Raises:
+        MalformedStream: not a file of ours, damaged or cut short.
+        UsageError: the path cannot be read.
+    """
+    content = file_bytes(data)
+    # No memory is taken for the picture, so it may have any size.
+    container = read(content, Limits(max_pixels=2**62))
+    header = container.header
+    return {
+        "version": header.version,
+        "model": header.model,
+        "weights_id": header.weights_id.hex(),
+        "width": header.width,
+        "height": header.height,
+        "channels": header.channels,
+        "quality": header.quality,
+        "latents_crc": f"{header.latents_crc:08x}",
+        "bytes": len(content),
+        "bpp": 8 * len(content) / (header.width * header.height),
+        "header_bytes": nbytes(header),
+        "sections": {kind.name.lower(): len(data) for kind, data in container.sections.items()},
+    }
+
+
+def file_bytes(source: DataSource) -> bytes:
+    """The bytes of a `.bin` file; no memory is taken for a file that does not start as ours do.
+
+    Raises:
+        NotOurFile: it starts with something else.
+        UsageError: it cannot be read.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    try:
+        if not isinstance(source, (str, os.PathLike)):
+            return _read_ours(source)
+        with Path(source).open("rb") as file:
+            return _read_ours(file)
+    except OSError as error:
+        name = getattr(source, "name", source)
+        raise UsageError(f"{name}: cannot be read: {error.strerror}") from error
+
+
+def load_codec(model: ModelSource = DEFAULT_MODEL) -> CompressionModel:
+    """A model of its own: a torch module with forward, compress and decompress as in CompressAI.
+
+    Args:
+        model: a name of the zoo or the path of a weights file.
+
+    Raises:
+        WeightsError: the model's weights are missing or damaged.
+    """
+    return zoo.load(zoo.resolve(model))
+
+
+# Coding picture after picture must not load a model each time. Two, for a comparison of models;
+# nobody else gets at these, so nobody can change them.
+@lru_cache(maxsize=2)
+def _shared_codec(weights: zoo.Weights) -> CompressionModel:
+    return zoo.load(weights)
+
+
+def _quality(weights: zoo.Weights, asked: float | None) -> float:
+    """The quality to write; each model so far has exactly one."""
+    own = round_quality(weights.quality)
+    if asked is not None and not abs(asked - weights.quality) < 1 / 256:
+        raise UsageError(
+            f"quality {asked}: {weights.name} has quality {own:g} and no other; leave it out, or "
+            "choose another model"
+        )
+    return own
+
+
+def _read_ours(file: BinaryIO) -> bytes:
+    head = file.read(_MAGIC_BYTES)
+    if sniff(head) is Sniff.OTHER:
+        raise NotOurFile(head)
+    return head + file.read()
+
+
+def _compress(codec: CompressionModel, pixels: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    """Strings and digests of uint8 (H, W, C), enlarged to right and below by its last samples."""
+    import numpy as np
+    import torch
+
+    height, width, channels = pixels.shape
+    full_height, full_width = _enlarged(height, width, codec.downsampling_factor)
+    margins = ((0, full_height - height), (0, full_width - width), (0, 0))
+    full = np.pad(pixels, margins, mode="edge")
+    # A grey picture is coded as a coloured one with three equal channels.
+    rgb = np.repeat(full, 3, axis=2) if channels == 1 else full
+    x = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        return codec.compress(x)
+
+
+def _decompress(
+    codec: CompressionModel, container: Container, max_pixels: int
+) -> npt.NDArray[np.uint8]:
+    """uint8 (H, W, C) of a verified file."""
+    import torch
+
+    from paoncodec.images import to_uint8
+
+    header, sections = container.header, container.sections
+    factor = codec.downsampling_factor
+    full_height, full_width = _enlarged(header.height, header.width, factor)
+    allowed = max(_ENLARGEMENT * max_pixels, _FEW_PIXELS)
+    if full_height * full_width > allowed:
+        raise LimitExceeded(full_width, full_height, allowed, offset_of(header, "width"))
+    strings = [[sections[SectionKind.Y]], [sections[SectionKind.Z]]]
+    with torch.inference_mode():
+        decoded = codec.decompress(strings, (full_height // factor, full_width // factor))
+    _check_digest(decoded["digests"][0], header)
+    samples = decoded["x_hat"][0, :, : header.height, : header.width].permute(1, 2, 0).numpy()
+    return to_uint8(samples.mean(axis=2, keepdims=True) if header.channels == 1 else samples)
+
+
+def _enlarged(height: int, width: int, factor: int) -> tuple[int, int]:
+    return -(-height // factor) * factor, -(-width // factor) * factor
+
+
+def _check_digest(found: int, header: Header) -> None:
+    if found != header.latents_crc:
+        raise DecodeDesync(
+            f"the decoded latents have CRC-32 {found:08x}, the encoder's had "
+            f"{header.latents_crc:08x}: no picture is made from them; please report this with the "
+            "file and the versions of torch and paoncodec"
+        )

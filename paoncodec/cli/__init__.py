@@ -1,0 +1,48 @@
+"""The command `paoncodec`. Commands live in a module each, which is imported when it is asked for.
+
+stdout holds results only; all talk goes to stderr. What exit codes mean is in
+`paoncodec.cli.errors`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from paoncodec import __version__
+from paoncodec.cli.errors import reporting
+
+__all__ = ["main"]
+
+_COMMANDS = ("encode", "decode", "info", "train")
+
+
+class _LazyGroup(click.Group):
+    """Commands from modules of their name, each imported on demand; errors end here."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with reporting(traceback=ctx.params["debug"]):
+            return super().invoke(ctx)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="paoncodec")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """A learned image codec with Padé neurons.
+
+    Exit codes: 0 done, 2 usage, 3 bad image, 4 not our file, damaged or cut short, 5 weights
+    missing or other than the file's, 6 latents differ from the encoder's, 70 a fault of paoncodec,
+    130 interrupted.
+    """

@@ -1,0 +1,60 @@
+"""How errors end: one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from traceback import print_exc
+
+import click
+
+from paoncodec.errors import PaonError
+
+__all__ = ["reporting"]
+
+_INTERNAL = PaonError.exit_code
+# As shells report a process that SIGINT or SIGPIPE has ended.
+_INTERRUPTED = 128 + 2
+_PIPE_CLOSED = 128 + 13
+
+
+@contextmanager
+def reporting(traceback: bool) -> Iterator[None]:
+    """Turn an exception into one line on stderr and SystemExit with its exit code.
+
+    Click's own exceptions pass: it reports those of usage by itself, with exit code 2.
+
+    Args:
+        traceback: print the traceback before the line.
+    """
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except PaonError as error:
+        _end(str(error), error.exit_code, traceback)
+    except KeyboardInterrupt:
+        _end("interrupted", _INTERRUPTED, traceback)
+    except BrokenPipeError:
+        # Whoever read our output has had enough: no reason to talk.
+        _forget_stdout()
+        raise SystemExit(_PIPE_CLOSED) from None
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        what = f"{type(error).__name__}: {error}"
+        remedy = "run `paoncodec --debug ...` and report what it says"
+        _end(f"internal error ({what}); {remedy}", _INTERNAL, traceback)
+
+
+def _end(message: str, exit_code: int, traceback: bool) -> None:
+    if traceback:
+        print_exc()
+    click.echo(f"paoncodec: {' '.join(message.split())}", err=True)
+    raise SystemExit(exit_code)
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from flushing to the closed pipe as it ends, which would complain."""
+    with suppress(OSError, ValueError):  # a replaced stdout has no file number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

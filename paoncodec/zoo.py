@@ -1,0 +1,272 @@
+"""Weights by name: what each file is, where it is, and whether it is the one it should be.
+
+The zoo is the folder `zoo_data` of the package: `<name>.safetensors` and beside it its card,
+`<name>.json`. Finding and verifying weights takes no torch; only `load` does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paoncodec.errors import WeightsError
+
+if TYPE_CHECKING:
+    from compressai.models import CompressionModel
+
+__all__ = ["Weights", "WeightsCard", "find", "list_cards", "load", "quality_of", "resolve"]
+
+FOLDER = Path(__file__).with_name("zoo_data")
+
+# λ of the qualities 1 to 6: CompressAI's grid for mean squared error, its first six.
+_LMBDA_GRID = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483)
+
+_IDENTITY_BYTES = 8
+_LONGEST_NAME = 32
+_LEGAL_NAME = re.compile(r"[a-z0-9._-]{1,32}")
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class WeightsCard:
+    """What a person should know of weights before using them.
+
+    Args:
+        name: 1 to 32 of a-z, 0-9, `.`, `_` and `-`; files carry it.
+        arch: architecture, by its name in `paoncodec.codecs`.
+        config: options of the architecture.
+        quality: on the user's scale, 1 to 6; see `quality_of`.
+        lmbda: λ in λ·255²·MSE + bpp.
+        metric: what the distortion was measured with, such as "mse".
+        sha256: of the weights file, 64 hexadecimal digits.
+        licence: of the weights.
+        steps: how many steps of training they have seen.
+        data: what they were trained on.
+        command: that made them.
+        results: measured on real files, data set → figure → value.
+        minutes: of training, on two CPU cores unless the command says otherwise; 0 if unknown.
+        measured_by: the command that measured the results.
+
+    Raises:
+        ValueError: a name, quality or sha256 that is not legal.
+    """
+
+    name: str
+    arch: str
+    config: Mapping[str, Any]
+    quality: float
+    lmbda: float
+    metric: str
+    sha256: str
+    licence: str
+    steps: int
+    data: str
+    command: str
+    results: Mapping[str, Mapping[str, float]]
+    minutes: float = 0.0
+    measured_by: str = ""
+
+    def __post_init__(self) -> None:
+        if not _LEGAL_NAME.fullmatch(self.name):
+            raise ValueError(f"name is {self.name!r}, legal is 1 to 32 of [a-z0-9._-]")
+        if not 1 <= self.quality <= 6:
+            raise ValueError(f"quality is {self.quality}, legal is 1 to 6")
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"sha256 is {self.sha256!r}, legal are 64 digits of 0-9a-f")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weights file that is there and, if it is one of the zoo's, verified.
+
+    Attributes:
+        name: what the header of a file made with them says, 1 to 32 of [a-z0-9._-].
+        path: of the safetensors file.
+        sha256: of that file, in hexadecimal.
+        quality: on the user's scale, 1 to 6.
+        card: None for weights from elsewhere.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    quality: float
+    card: WeightsCard | None = field(default=None, compare=False)
+
+    @property
+    def identity(self) -> bytes:
+        """First 8 bytes of the SHA-256: what a header holds."""
+        return bytes.fromhex(self.sha256)[:_IDENTITY_BYTES]
+
+
+def quality_of(lmbda: float) -> float:
+    """The quality, 1 to 6, that belongs to a λ: 0.0018 → 1, 0.013 → 4, 0.0483 → 6.
+
+    Between the λs of the whole qualities it is linear in log λ; beyond them it stays 1 or 6.
+
+    Raises:
+        ValueError: λ is not a positive number.
+
+    >>> quality_of(0.013), quality_of(1.0)
+    (4.0, 6.0)
+    """
+    if not 0 < lmbda < math.inf:
+        raise ValueError(f"lmbda is {lmbda}, legal is a positive number such as 0.013")
+    if lmbda <= _LMBDA_GRID[0]:
+        return 1.0
+    for below, (low, high) in enumerate(pairwise(_LMBDA_GRID), start=1):
+        if lmbda <= high:
+            return below + math.log(lmbda / low) / math.log(high / low)
+    return 6.0
+
+
+def list_cards() -> tuple[WeightsCard, ...]:
+    """The cards of all weights that ship with the package, by name.
+
+    Raises:
+        WeightsError: a card is damaged.
+    """
+    return tuple(_read_card(path) for path in sorted(FOLDER.glob("*.json")))
+
+
+def resolve(model: str | os.PathLike[str]) -> Weights:
+    """Weights by a name of the zoo or, if it has none of that name, by a path.
+
+    The SHA-256 of a zoo file is compared with its card.
+
+    Raises:
+        WeightsError: no such weights, or damaged ones.
+    """
+    if isinstance(model, str) and _is_known(model):
+        return _from_card(_read_card(FOLDER / f"{model}.json"))
+    path = Path(model)
+    if not path.is_file():
+        raise WeightsError(
+            f"no weights {os.fspath(model)!r}: give the path of a weights file or one of the "
+            f"zoo's names ({_known_names()})"
+        )
+    return _from_file(path)
+
+
+def find(name: str, identity: bytes, given: str | os.PathLike[str] | None = None) -> Weights:
+    """The weights that a file was made with.
+
+    Args:
+        name: what the file's header calls them.
+        identity: the first 8 bytes of their SHA-256, from the header.
+        given: name or path of weights to take in place of those of that name in the zoo.
+
+    Raises:
+        WeightsError: they are missing or have another identity.
+    """
+    needed = f"this file needs the weights {name!r} with identity {identity.hex()}"
+    if given is None and not _is_known(name):
+        raise WeightsError(
+            f"{needed}, which are not in the zoo ({_known_names()}): "
+            "pass their file with --model (model= in Python)"
+        )
+    weights = resolve(name if given is None else given)
+    if weights.identity != identity:
+        place = f"of {os.fspath(given)}" if given is not None else "of that name in the zoo"
+        raise WeightsError(
+            f"{needed}, those {place} have {weights.identity.hex()}: "
+            "pass the right file with --model (model= in Python)"
+        )
+    return weights
+
+
+def load(weights: Weights) -> CompressionModel:
+    """A new model with these weights, in evaluation mode, on the CPU.
+
+    Raises:
+        WeightsError: the file does not hold a model of ours.
+    """
+    from paoncodec import codecs
+
+    model, _ = codecs.load_weights(weights.path)
+    return model
+
+
+def _from_card(card: WeightsCard) -> Weights:
+    path = FOLDER / f"{card.name}.safetensors"
+    if not path.is_file():
+        raise WeightsError(f"the weights {card.name!r} are missing ({path}): reinstall paoncodec")
+    digest = _digest_of(path)
+    if digest != card.sha256:
+        raise WeightsError(
+            f"the weights {card.name!r} are damaged: SHA-256 of {path} is {digest}, its card says "
+            f"{card.sha256}; reinstall paoncodec"
+        )
+    return Weights(card.name, path, digest, card.quality, card)
+
+
+def _from_file(path: Path) -> Weights:
+    metadata = _metadata(path)
+    try:
+        arch, lmbda = metadata["arch"], float(metadata["lmbda"])
+        return Weights(_clean(path.stem) or _clean(arch), path, _digest_of(path), quality_of(lmbda))
+    except (KeyError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: its metadata must say arch and lmbda ({error}); "
+            "give weights that paoncodec has saved"
+        ) from error
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file; the tensors are not read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"{path}: not a weights file ({error}); give a .safetensors file of paoncodec"
+        ) from error
+
+
+def _read_card(path: Path) -> WeightsCard:
+    try:
+        card = WeightsCard(**json.loads(path.read_text(encoding="utf-8")))
+        if card.name != path.stem:
+            raise ValueError(f"name is {card.name!r}, the file's is {path.stem!r}")
+    except (OSError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged card ({error}); reinstall paoncodec") from error
+    return card
+
+
+def _is_known(name: str) -> bool:
+    return bool(_LEGAL_NAME.fullmatch(name)) and (FOLDER / f"{name}.json").is_file()
+
+
+def _known_names() -> str:
+    return ", ".join(path.stem for path in sorted(FOLDER.glob("*.json"))) or "it is empty"
+
+
+def _clean(name: str) -> str:
+    """`name` with all that a header cannot hold turned into dashes; it may become empty."""
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-")[:_LONGEST_NAME]
+
+
+def _digest_of(path: Path) -> str:
+    stat = path.stat()
+    return _digest(path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+# Coding picture after picture must not read 20 MB each time; a changed file has another stamp.
+@lru_cache(maxsize=16)
+def _digest(path: Path, *_stamp: int) -> str:
+    digest = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,118 @@
+"""`paoncodec encode`: files, streams, and what is said."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import paoncodec
+from paoncodec import api
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A picture of 20 × 10 pixels in a folder of its own."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 20, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "photo.png")
+    return folder / "photo.png"
+
+
+@pytest.fixture
+def quick(monkeypatch, sound_file):
+    """No codec is run: `api.encode` gives the sound file. The calls it has had."""
+    calls = []
+
+    def encode(*arguments):
+        calls.append(arguments)
+        return sound_file
+
+    monkeypatch.setattr(api, "encode", encode)
+    return calls
+
+
+def test_the_file_stands_beside_the_picture(run, photo, tiny_weights):
+    outcome = run("encode", photo, "--model", tiny_weights)
+    assert (outcome.exit_code, outcome.stdout) == (0, b"")
+    data = photo.with_suffix(".bin").read_bytes()
+    assert data == paoncodec.encode(photo, model=tiny_weights)
+    bpp = f"{8 * len(data) / 200:.3f}"
+    said = rf"20x10 px -> {len(data)} bytes \({bpp} bpp\) in \d+\.\d\d s"
+    assert re.fullmatch(said, outcome.line)
+    assert {path.name for path in photo.parent.iterdir()} == {"photo.png", "photo.bin"}
+
+
+def test_options_are_passed_on(run, photo, quick):
+    assert run("encode", photo, "-q", "2.5", "--model", "some").exit_code == 0
+    assert run("encode", photo, "-f").exit_code == 0
+    assert quick == [(photo, 2.5, "some"), (photo, None, api.DEFAULT_MODEL)]
+
+
+def test_streams(run, photo, tiny_weights):
+    outcome = run("encode", "-", "--model", tiny_weights, stdin=photo.read_bytes())
+    assert outcome.exit_code == 0
+    assert outcome.stdout == paoncodec.encode(photo, model=tiny_weights)
+    assert outcome.line.startswith("20x10 px")
+
+
+def test_output_by_name(run, photo, tmp_path, quick, sound_file):
+    assert run("encode", photo, "-o", tmp_path / "out.x").exit_code == 0
+    assert (tmp_path / "out.x").read_bytes() == sound_file
+    assert run("encode", photo, "-o", "-").stdout == sound_file
+
+
+def test_an_existing_output_is_kept_and_no_work_done(run, photo, quick, sound_file):
+    target = photo.with_suffix(".bin")
+    target.write_bytes(b"old")
+    outcome = run("encode", photo)
+    assert (outcome.exit_code, target.read_bytes(), quick) == (2, b"old", [])
+    assert "--force" in outcome.line
+    assert run("encode", photo, "--force").exit_code == 0
+    assert target.read_bytes() == sound_file
+
+
+def test_no_such_picture(run, tmp_path):
+    outcome = run("encode", tmp_path / "none.png")
+    assert outcome.exit_code == 2
+    assert "none.png does not exist" in outcome.line
+
+
+def test_no_picture(run, tmp_path, tiny_weights):
+    (tmp_path / "a.png").write_bytes(b"not a picture")
+    outcome = run("encode", tmp_path / "a.png", "--model", tiny_weights)
+    assert outcome.exit_code == 3
+    assert "a.png" in outcome.line
+    assert not (tmp_path / "a.bin").exists()
+
+
+def test_no_weights(run, photo):
+    outcome = run("encode", photo, "--model", "nobody")
+    assert outcome.exit_code == 5
+    assert "'nobody'" in outcome.line
+    assert not photo.with_suffix(".bin").exists()
+
+
+def test_another_quality(run, photo, tiny_weights):
+    outcome = run("encode", photo, "--model", tiny_weights, "-q", "6")
+    assert outcome.exit_code == 2
+    assert "tiny has quality 4" in outcome.line
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"), [(KeyboardInterrupt(), 130), (RuntimeError("what"), 70)]
+)
+def test_what_ends_it_leaves_no_output(run, photo, monkeypatch, error, exit_code):
+    def encode(*_arguments):
+        raise error
+
+    monkeypatch.setattr(api, "encode", encode)
+    outcome = run("encode", photo)
+    assert (outcome.exit_code, outcome.stdout) == (exit_code, b"")
+    assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
+    debugged = run("--debug", "encode", photo)
+    assert debugged.exit_code == exit_code
+    assert "Traceback" in debugged.stderr

@@ -1,0 +1,257 @@
+"""The command `train`, mostly on a tiny codec whose settings lie ready in its run's directory."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from PIL import Image
+
+from paoncodec.cli import main
+
+GUIDE = Path(__file__).parents[2] / "docs" / "training.md"
+
+SETTINGS: dict[str, Any] = {
+    "arch_name": "mbt-paon",
+    "arch": {"N": 8, "M": 12, "shift": "none"},
+    "lmbda": 0.013,
+    "start": "linear",
+    "train": {
+        "steps": 4,
+        "batch_size": 2,
+        "crop": 64,
+        "validation_crop": 64,
+        "validation_fraction": 0.3,
+        "validate_every": 4,
+        "workers": 0,
+        "patience": 2,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0, 200, 80)[:, None, None]
+    for number in range(5):
+        pixels = ramp + rng.uniform(0, 50, size=(80, 1, 3)) + rng.uniform(0, 5, size=(80, 72, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def tiny(pictures: Path, tmp_path: Path) -> Path:
+    """A run's directory that holds settings and no checkpoint yet."""
+    path = tmp_path / "tiny run"
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps({**SETTINGS, "data": [str(pictures)]}))
+    return path
+
+
+def patch_loss(monkeypatch: pytest.MonkeyPatch, before: dict[int, Any], factor: float = 1) -> None:
+    """Does ``before[n]()`` ahead of the n-th loss, counted from 1; multiplies losses."""
+    from paoncodec.codecs.recipe import CodecTask
+
+    plain, calls = CodecTask.loss, iter(range(1, 10**6))
+
+    def loss(task, batch):
+        before.get(next(calls), lambda: None)()
+        value, figures = plain(task, batch)
+        return value * factor, figures
+
+    monkeypatch.setattr(CodecTask, "loss", loss)
+
+
+def config(path: Path) -> dict[str, Any]:
+    return json.loads((path / "config.json").read_text())
+
+
+def test_a_new_run_takes_the_small_preset(run, pictures, tmp_path):
+    path = tmp_path / "new"
+    words = ["--lmbda", 0.02, "--data", pictures / "0.png", "--data", pictures / "1.png"]
+    words += ["--steps", 1, "--batch-size", 1, "--crop", 64, "--workers", 0, "--seed", 5]
+    outcome = run("train", *words, "--precision", "float32", "--out", path)
+    assert outcome.exit_code == 0
+    assert outcome.stdout.decode() == f"{path / 'best.safetensors'}\n"
+    assert "pictures: 1 to train on, 1 to validate on" in outcome.stderr
+    saved = config(path)
+    assert saved["lmbda"] == 0.02
+    assert saved["data"] == [str(pictures / "0.png"), str(pictures / "1.png")]
+    assert saved["arch"]["widths"] == [24, 48, 96]
+    asked = {"steps": 1, "batch_size": 1, "crop": 64, "workers": 0, "seed": 5}
+    assert saved["train"].items() >= {**asked, "precision": "float32", "hold": 0.5}.items()
+
+
+def test_the_result_is_one_object(run, tiny):
+    outcome = run("train", "--out", tiny, "--resume", "--json")
+    assert outcome.exit_code == 0
+    result = json.loads(outcome.stdout)
+    assert outcome.stdout.count(b"\n") == 1
+    assert (result["steps"], result["skipped"]) == (4, 0)
+    assert Path(result["weights"]).is_file()
+    assert result["best"].keys() == {"step", "loss", "bpp", "mse", "psnr"}
+    assert result["best"]["step"] == 4
+    said = re.search(r"step 4: validation loss ([\d.]+), ([\d.]+) bpp, ([\d.]+) dB", outcome.stderr)
+    assert float(said[1]) == pytest.approx(result["best"]["loss"], abs=1e-4)
+    assert float(said[3]) == pytest.approx(result["best"]["psnr"], abs=1e-2)
+
+
+def test_a_run_is_begun_only_with_lambda_and_data(run, pictures, tmp_path):
+    path = tmp_path / "new"
+    for words, missing in (
+        (["--lmbda", 0.01], "--data"),
+        (["--data", pictures], "--lmbda"),
+        (["--resume"], "--lmbda"),
+    ):
+        outcome = run("train", "--out", path, *words)
+        assert (outcome.exit_code, outcome.stdout) == (2, b""), words
+        assert f"no {missing}:" in outcome.line
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lmbda", "-1"], "lmbda -1.0: must be > 0"),
+        (["--arch", "elic"], "architecture 'elic': choose one of mbt-paon"),
+        (["--preset", "big"], "preset 'big': choose one of paper, small"),
+        (["--steps", "0"], "steps 0: must be"),
+        (["--crop", "100"], "crop 100: must be a multiple of 64"),
+        (["--data", "nowhere"], "nowhere: no such file or folder"),
+        (["--data", __file__.replace("test_train.py", "conftest.py")], "at least two"),
+    ],
+)
+def test_wrong_settings_make_no_run(run, pictures, tmp_path, words, said):
+    path = tmp_path / "new"
+    usual = ["--lmbda", 0.01, *([] if "--data" in words else ["--data", pictures])]
+    outcome = run("train", "--out", path, *usual, *words)
+    assert (outcome.exit_code, outcome.stdout) == (2, b"")
+    assert said in outcome.line
+    assert not path.exists()
+
+
+def test_a_run_that_is_there_is_kept(run, tiny, pictures):
+    outcome = run("train", "--out", tiny, "--lmbda", 0.01, "--data", pictures)
+    assert outcome.exit_code == 2
+    assert "--resume" in outcome.line
+    assert config(tiny) == {**SETTINGS, "data": [str(pictures)]}
+
+
+def test_a_complete_run_goes_on_when_more_steps_are_given(run, tiny, pictures):
+    assert run("train", "--out", tiny, "--resume").exit_code == 0
+    words = ["--steps", 5, "--workers", 1, "--data", pictures, "--lmbda", 0.013]
+    outcome = run("train", "--out", tiny, "--resume", *words, "--json")
+    assert outcome.exit_code == 0
+    assert json.loads(outcome.stdout)["steps"] == 5
+    assert "resumed at step 4 of 5\n" in outcome.stderr
+    assert "train.steps was 4, now 5 (the schedule stretches)\n" in outcome.stderr
+    assert "train.workers was 0, now 1\n" in outcome.stderr
+    assert (config(tiny)["train"]["steps"], config(tiny)["train"]["workers"]) == (5, 1)
+
+
+def test_other_settings_are_refused_by_name(run, tiny):
+    assert run("train", "--out", tiny, "--resume").exit_code == 0
+    outcome = run("train", "--out", tiny, "--resume", "--lmbda", 0.02, "--seed", 1, "--steps", 9)
+    assert outcome.exit_code == 2
+    assert "lmbda was 0.013, now 0.02; train.seed was 0, now 1;" in outcome.line
+    assert "may change only data, train.checkpoint_minutes, train.steps," in outcome.line
+    assert config(tiny)["train"]["steps"] == 4
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_writes_a_checkpoint(run, tiny, monkeypatch, number, code):
+    patch_loss(monkeypatch, {2: lambda: signal.raise_signal(number)})
+    handlers = signal.getsignal(number)
+    outcome = run("train", "--out", tiny, "--resume")
+    assert (outcome.exit_code, outcome.stdout) == (code, b"")
+    assert "stopped at step 2 of 4" in outcome.stderr
+    assert f"paoncodec train --out '{tiny}' --resume" in outcome.stderr
+    assert signal.getsignal(number) is handlers
+    monkeypatch.undo()
+    outcome = run("train", "--out", tiny, "--resume", "--json")
+    assert "resumed at step 2 of 4" in outcome.stderr
+    assert json.loads(outcome.stdout)["steps"] == 4
+
+
+def test_a_second_signal_ends_at_once(run, tiny, monkeypatch):
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    patch_loss(monkeypatch, {2: twice})
+    outcome = run("train", "--out", tiny, "--resume")
+    assert (outcome.exit_code, outcome.stdout) == (130, b"")
+    assert not (tiny / "last.pt").exists()
+
+
+def test_a_loss_that_stays_not_finite_says_the_step(run, tiny, monkeypatch):
+    patch_loss(monkeypatch, {}, factor=math.nan)
+    outcome = run("train", "--out", tiny, "--resume")
+    assert (outcome.exit_code, outcome.stdout) == (1, b"")
+    assert outcome.stderr.splitlines()[-1].startswith("paoncodec: step 2: loss or gradient not")
+
+
+def test_lines_come_while_it_runs(run, tiny, monkeypatch):
+    monkeypatch.setattr("paoncodec.cli.train._LINE_EVERY", 0.0)
+    outcome = run("train", "--out", tiny, "--resume")
+    lines = re.findall(
+        r"step (\d)/4: loss \d.*, \d.* bpp, \d\d\.\d\d dB, 0:\d\d:\d\d left", outcome.stderr
+    )
+    assert lines == ["1", "2", "3", "4"]
+
+
+def test_a_quiet_minute_has_no_lines(run, tiny):
+    outcome = run("train", "--out", tiny, "--resume")
+    assert len(outcome.stderr.splitlines()) == 3  # model and data, resumed, validation
+
+
+def test_a_terminal_has_a_bar(run, tiny, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    outcome = run("train", "--out", tiny, "--resume", "--json")
+    assert outcome.exit_code == 0
+    assert json.loads(outcome.stdout)["steps"] == 4
+    assert re.search(r"4/4.* loss \d.* bpp, \d\d\.\d\d dB", outcome.stderr)
+    assert "step 4: validation loss" in outcome.stderr
+
+
+def test_the_guide_gives_commands_that_exist_and_names_every_file(run, tiny):
+    guide = GUIDE.read_text(encoding="utf-8")
+    commands = [shlex.split(c) for c in re.findall(r"^paoncodec (.*)$", guide, re.MULTILINE)]
+    assert len(commands) > 5
+    for name, *words in commands:
+        command = main.get_command(click.Context(main), name)
+        command.make_context(name, list(words))
+    assert run("train", "--out", tiny, "--resume").exit_code == 0
+    named = set(re.findall(r"^\| `([\w.]+)` \|", guide, re.MULTILINE))
+    assert named == {file.name for file in tiny.iterdir()}
+
+
+def test_threads_are_set(run, tiny):
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert run("train", "--out", tiny, "--resume", "--threads", 1).exit_code == 0
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_directory_that_cannot_be_made_is_a_usage_error(run, pictures):
+    place = pictures / "0.png" / "run"
+    outcome = run("train", "--out", place, "--lmbda", 0.01, "--data", pictures)
+    assert outcome.exit_code == 2
+    assert "cannot make this directory" in outcome.line

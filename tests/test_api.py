@@ -1,0 +1,355 @@
+"""Pictures to files and back: sizes, channels, rounding, and every way a file can be wrong.
+
+Most of it runs on a codec that stores the samples as they are, so that what comes out must be
+what went in; the last tests run on a real one.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import save_file
+
+import paoncodec
+from paoncodec import api, zoo
+from paoncodec.bitstream import Container, Header, SectionKind, nbytes, read, unpack, write
+from paoncodec.errors import (
+    DecodeDesync,
+    ImageError,
+    LimitExceeded,
+    MalformedStream,
+    NotOurFile,
+    TruncatedStream,
+    UsageError,
+    WeightsError,
+)
+
+SIZES = [(1, 1), (1, 17), (63, 64), (64, 64), (65, 127), (130, 3)]
+
+
+class StoringCodec:
+    """Keeps x as float32 in the string of y: what is decoded is x to the last bit."""
+
+    downsampling_factor = 64
+
+    def __init__(self) -> None:
+        self.seen: list[torch.Tensor] = []
+        self.offset = 0.0
+        self.wrong_digest = 0
+
+    def compress(self, x: torch.Tensor) -> dict[str, Any]:
+        assert torch.is_inference_mode_enabled()
+        self.seen.append(x)
+        y = zlib.compress(x.contiguous().numpy().tobytes())
+        shape = (x.shape[2] // 64, x.shape[3] // 64)
+        return {"strings": [[y], [b"z"]], "shape": shape, "digests": [zlib.crc32(y)]}
+
+    def decompress(self, strings: list[list[bytes]], shape: tuple[int, int]) -> dict[str, Any]:
+        assert torch.is_inference_mode_enabled()
+        [[y], [z]] = strings
+        assert z == b"z"
+        samples = np.frombuffer(zlib.decompress(y), np.float32)
+        x = torch.from_numpy(samples.reshape(1, 3, 64 * shape[0], 64 * shape[1]).copy())
+        digests = [zlib.crc32(y) ^ self.wrong_digest]
+        return {"x_hat": x + self.offset, "digests": digests}
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A storing codec, the weights file it claims to have, and how often it was loaded."""
+    path = tmp_path / "fake.safetensors"
+    # The file's path and content tell models apart: each test has its own.
+    metadata = {"arch": "mbt-paon", "lmbda": "0.013", "test": str(tmp_path)}
+    save_file({"w": np.zeros(1)}, str(path), metadata=metadata)
+    fake = SimpleNamespace(codec=StoringCodec(), path=path, loads=0)
+
+    def load(weights: zoo.Weights) -> StoringCodec:
+        assert weights == zoo.resolve(path)
+        fake.loads += 1
+        return fake.codec
+
+    monkeypatch.setattr(zoo, "load", load)
+    return fake
+
+
+def picture(height: int, width: int, channels: int, seed: int = 0) -> np.ndarray:
+    shape = (height, width, channels)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def changed(data: bytes, **header: Any) -> bytes:
+    """The file with another header, all checksums right."""
+    container = read(data)
+    return write(replace(container.header, **header), container.sections)
+
+
+def opened(data: bytes) -> Container:
+    return read(data)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_what_comes_out_is_what_went_in(
+    fake: SimpleNamespace, height: int, width: int, channels: int
+) -> None:
+    pixels = picture(height, width, channels)
+    data = paoncodec.encode(pixels, model=fake.path)
+    image = paoncodec.decode(data, model=fake.path)
+    assert image.size == (width, height)
+    assert image.mode == ("L" if channels == 1 else "RGB")
+    np.testing.assert_array_equal(np.asarray(image).reshape(pixels.shape), pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_codec_sees_the_picture_continued_by_its_last_samples(
+    fake: SimpleNamespace, channels: int
+) -> None:
+    pixels = picture(65, 127, channels)
+    paoncodec.encode(pixels, model=fake.path)
+    [x] = fake.codec.seen
+    rows, columns = np.minimum(np.arange(128), 64), np.minimum(np.arange(128), 126)
+    expected = pixels[rows][:, columns].astype(np.float32) / np.float32(255)
+    assert x.dtype == torch.float32
+    assert x.shape == (1, 3, 128, 128)
+    for channel in range(3):
+        plane = expected[:, :, channel if channels == 3 else 0]
+        np.testing.assert_array_equal(x[0, channel].numpy(), plane)
+
+
+def test_samples_are_rounded_to_the_nearest(fake: SimpleNamespace) -> None:
+    pixels = picture(8, 8, 3)
+    data = paoncodec.encode(pixels, model=fake.path)
+    fake.codec.offset = 0.4 / 255
+    np.testing.assert_array_equal(np.asarray(paoncodec.decode(data, model=fake.path)), pixels)
+    fake.codec.offset = 0.6 / 255
+    brighter = np.minimum(pixels.astype(int) + 1, 255)
+    np.testing.assert_array_equal(np.asarray(paoncodec.decode(data, model=fake.path)), brighter)
+
+
+def test_a_grey_picture_is_the_rounded_mean_of_the_channels(fake: SimpleNamespace) -> None:
+    rgb = np.array([[[10, 11, 11], [0, 1, 0], [255, 255, 254]]], np.uint8)
+    data = changed(paoncodec.encode(rgb, model=fake.path), channels=1)
+    grey = paoncodec.decode(data, model=fake.path)
+    assert grey.mode == "L"
+    np.testing.assert_array_equal(np.asarray(grey), [[11, 0, 255]])
+
+
+def test_the_header_says_what_the_file_holds(fake: SimpleNamespace) -> None:
+    data = paoncodec.encode(picture(20, 30, 3), model=fake.path)
+    weights = zoo.resolve(fake.path)
+    container = opened(data)
+    assert container.sections[SectionKind.Z] == b"z"
+    y = container.sections[SectionKind.Y]
+    expected = Header("fake", weights.identity, 30, 20, 3, 4.0, zlib.crc32(y))
+    assert replace(container.header, sections=()) == expected
+
+
+def test_info(sound_file: bytes, tmp_path: Path) -> None:
+    facts = {
+        "version": 1,
+        "model": "mbt-paon-small",
+        "weights_id": "0001020304050607",
+        "width": 48,
+        "height": 32,
+        "channels": 3,
+        "quality": 4.0,
+        "latents_crc": "12345678",
+        "bytes": len(sound_file),
+        "bpp": 8 * len(sound_file) / (48 * 32),
+        "header_bytes": len(sound_file) - 220,
+        "sections": {"z": 20, "y": 200},
+    }
+    path = tmp_path / "a.bin"
+    path.write_bytes(sound_file)
+    for source in (sound_file, memoryview(sound_file), path, str(path), io.BytesIO(sound_file)):
+        assert paoncodec.info(source) == facts
+
+
+def test_info_of_a_picture_of_any_size(sound_file: bytes) -> None:
+    side = 2**31 - 1
+    facts = paoncodec.info(changed(sound_file, width=side, height=side))
+    assert (facts["width"], facts["height"]) == (side, side)
+
+
+@pytest.mark.parametrize("route", ["path", "file"])
+def test_decode_reads_paths_and_files(fake: SimpleNamespace, tmp_path: Path, route: str) -> None:
+    pixels = picture(3, 4, 3)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    data = paoncodec.encode(tmp_path / "a.png", model=fake.path)
+    (tmp_path / "a.bin").write_bytes(data)
+    source = tmp_path / "a.bin" if route == "path" else io.BytesIO(data)
+    image = paoncodec.decode(source, model=fake.path)
+    np.testing.assert_array_equal(np.asarray(image), pixels)
+
+
+def test_the_model_is_loaded_once_for_many_pictures(fake: SimpleNamespace) -> None:
+    for _ in range(3):
+        data = paoncodec.encode(picture(2, 2, 1), model=fake.path)
+        paoncodec.decode(data, model=str(fake.path))
+    assert fake.loads == 1
+
+
+def test_load_codec_shares_nothing(tiny_weights: Path) -> None:
+    codec = paoncodec.load_codec(tiny_weights)
+    assert isinstance(codec, torch.nn.Module)
+    assert codec is not paoncodec.load_codec(tiny_weights)
+
+
+@pytest.mark.parametrize("quality", [4, 4.0, None])
+def test_the_quality_of_the_model_may_be_named(
+    fake: SimpleNamespace, quality: float | None
+) -> None:
+    data = paoncodec.encode(picture(2, 2, 1), quality=quality, model=fake.path)
+    assert paoncodec.info(data)["quality"] == 4
+
+
+@pytest.mark.parametrize("quality", [3, 4.1, 0, -1, float("nan"), float("inf")])
+def test_another_quality_is_refused_with_the_one_there_is(
+    fake: SimpleNamespace, quality: float
+) -> None:
+    with pytest.raises(UsageError, match="fake has quality 4 and no other"):
+        paoncodec.encode(picture(2, 2, 1), quality=quality, model=fake.path)
+    assert fake.loads == 0
+
+
+def test_a_bad_picture_is_refused_before_a_model_is_loaded(fake: SimpleNamespace) -> None:
+    with pytest.raises(ImageError):
+        paoncodec.encode(b"not a picture", model=fake.path)
+    assert fake.loads == 0
+
+
+def test_other_latents_are_no_picture(fake: SimpleNamespace) -> None:
+    data = paoncodec.encode(picture(2, 2, 1), model=fake.path)
+    fake.codec.wrong_digest = 1
+    with pytest.raises(DecodeDesync, match=r"CRC-32 [0-9a-f]{8}, the encoder's had [0-9a-f]{8}"):
+        paoncodec.decode(data, model=fake.path)
+
+
+def test_weights_that_nobody_has(sound_file: bytes) -> None:
+    with pytest.raises(WeightsError, match="'nobody' with identity 0001020304050607"):
+        paoncodec.decode(changed(sound_file, model="nobody"))
+
+
+def test_other_weights_are_refused(fake: SimpleNamespace, sound_file: bytes) -> None:
+    with pytest.raises(WeightsError, match="'mbt-paon-small' with identity 0001020304050607"):
+        paoncodec.decode(sound_file, model=fake.path)
+    assert fake.loads == 0
+
+
+def test_a_picture_of_too_many_pixels_is_refused(fake: SimpleNamespace) -> None:
+    data = paoncodec.encode(picture(30, 20, 1), model=fake.path)
+    assert paoncodec.decode(data, max_pixels=600, model=fake.path).size == (20, 30)
+    with pytest.raises(LimitExceeded, match="20 x 30 = 600 pixels, at most 599"):
+        paoncodec.decode(data, max_pixels=599, model=fake.path)
+    huge = changed(data, width=2**14 + 1, height=2**14)
+    with pytest.raises(LimitExceeded):
+        paoncodec.decode(huge, model=fake.path)
+
+
+def test_a_line_is_limited_by_what_it_is_enlarged_to(fake: SimpleNamespace) -> None:
+    data = paoncodec.encode(picture(1, 20, 1), model=fake.path)
+    line = changed(data, width=2**28)  # 2^34 pixels when enlarged to 64 rows
+    with pytest.raises(LimitExceeded, match="268435456 x 64 = 17179869184 pixels"):
+        paoncodec.decode(line, model=fake.path)
+
+
+def test_a_path_that_cannot_be_read(tmp_path: Path) -> None:
+    for source in (tmp_path / "nothing.bin", tmp_path):
+        with pytest.raises(UsageError, match="cannot be read"):
+            paoncodec.decode(source)
+
+
+def test_every_prefix_is_refused(sound_file: bytes) -> None:
+    for length in range(len(sound_file)):
+        for call in (paoncodec.info, paoncodec.decode):
+            with pytest.raises(TruncatedStream):
+                call(sound_file[:length])
+
+
+def test_every_flipped_bit_of_the_header_is_refused(sound_file: bytes) -> None:
+    size = nbytes(unpack(sound_file))
+    for bit in range(8 * size):
+        broken = bytearray(sound_file)
+        broken[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(MalformedStream):
+            paoncodec.decode(bytes(broken))
+
+
+def test_flipped_bits_of_the_payload_are_refused(sound_file: bytes) -> None:
+    start = 8 * nbytes(unpack(sound_file))
+    rng = random.Random(0)  # noqa: S311 - the same flips on every run
+    for _ in range(300):
+        bit = rng.randrange(start, 8 * len(sound_file))
+        broken = bytearray(sound_file)
+        broken[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(MalformedStream, match=r"payload of [zy]"):
+            paoncodec.decode(bytes(broken))
+
+
+def test_other_things_are_refused(sound_file: bytes) -> None:
+    png = io.BytesIO()
+    Image.new("L", (3, 3)).save(png, "PNG")
+    with pytest.raises(TruncatedStream):
+        paoncodec.decode(b"")
+    with pytest.raises(NotOurFile):
+        paoncodec.decode(png.getvalue())
+    with pytest.raises(MalformedStream, match="two files joined"):
+        paoncodec.decode(2 * sound_file)
+
+
+def test_a_file_of_something_else_is_not_read_whole() -> None:
+    class Endless(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            assert 0 <= size <= 16, "memory would be taken for it"
+            return b"RIFF"[:size]
+
+    with pytest.raises(NotOurFile):
+        paoncodec.decode(Endless())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (65, 127)])
+def test_a_real_codec(tiny_weights: Path, height: int, width: int, channels: int) -> None:
+    pixels = picture(height, width, channels)
+    data = paoncodec.encode(pixels, model=tiny_weights)
+    image = paoncodec.decode(data, model=tiny_weights)
+    assert image.size == (width, height)
+    assert image.mode == ("L" if channels == 1 else "RGB")
+    assert paoncodec.encode(pixels, model=tiny_weights) == data
+
+
+def test_a_real_codec_refuses_payloads_that_do_not_fit(tiny_weights: Path) -> None:
+    data = paoncodec.encode(picture(64, 64, 3), model=tiny_weights)
+    container = read(data)
+    sections = container.sections
+    for kind in SectionKind:
+        longer = write(container.header, sections | {kind: sections[kind] + bytes(64)})
+        empty = write(container.header, sections | {kind: b""})
+        for wrong in (longer, empty, changed(data, width=640)):
+            with pytest.raises((MalformedStream, DecodeDesync)):
+                paoncodec.decode(wrong, model=tiny_weights)
+
+
+def test_the_default_model_is_in_the_zoo() -> None:
+    pixels = picture(16, 16, 3)
+    data = paoncodec.encode(pixels)
+    assert paoncodec.info(data)["model"] == api.DEFAULT_MODEL
+    assert paoncodec.decode(data).size == (16, 16)
+
+
+def test_the_package_has_these_names() -> None:
+    names = {"decode", "encode", "info", "load_codec", "__version__"}
+    assert names <= set(dir(paoncodec))
+    assert set(paoncodec.__all__) == names
+    with pytest.raises(AttributeError, match="transcode"):
+        paoncodec.transcode  # noqa: B018
