@@ -1,0 +1,172 @@
+"""Put the weights of a training run into the package, with their card.
+
+    python tools/ship_weights.py RUN --name mbt-paon-small --data-note "what they were trained on"
+
+Takes the checkpoint with the best loss on the run's own held-out pictures. What it measures on a
+test set is added to the card by tools/measure_model.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from _common import run, write_card, write_whole
+
+from paoncodec import codecs, zoo
+from paoncodec.cli.train import train
+from paoncodec.codecs.recipe import CodecRecipe, presets
+from paoncodec.errors import UsageError
+from paoncodec.training import RunDirectory
+
+
+def ship(
+    run_folder: Path,
+    folder: Path,
+    name: str,
+    data: str,
+    licence: str,
+    command: str | None = None,
+    force: bool = False,
+) -> zoo.WeightsCard:
+    """Write a run's best weights, in half precision, and their card into a zoo's folder.
+
+    Args:
+        run_folder: directory of the run.
+        folder: of the zoo.
+        name: of the weights from now on, 1 to 32 of [a-z0-9._-].
+        data: what they were trained on, in words.
+        licence: of the weights.
+        command: that trained them; None: made from the run's settings.
+        force: replace weights of that name.
+
+    Nothing is written before everything is known to be right.
+
+    Raises:
+        UsageError: the run is not complete enough, or the name is taken.
+        WeightsError: the weights cannot be loaded, or leave exact arithmetic.
+    """
+    target = folder / f"{name}.safetensors"
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists: choose another --name, or replace it with --force")
+    directory = RunDirectory(run_folder, resume=True)
+    settings = directory.load_config()
+    if settings is None:
+        raise UsageError(f"{run_folder}: holds no run (config.json); give a run's directory")
+    model, metadata = codecs.load_weights(directory.weights_file("best"))
+    step = _best_step(directory, metadata["step"])
+    trained_by = command or training_command(settings)
+    arch = metadata.pop("arch")
+    lmbda = float(metadata["lmbda"])
+    with tempfile.TemporaryDirectory() as scratch:
+        weights = Path(scratch) / target.name
+        codecs.save_weights(model, weights, arch, metadata, half=True)
+        codecs.load_weights(weights)  # the rounded weights have to fit exact arithmetic too
+        content = weights.read_bytes()
+    try:
+        card = zoo.WeightsCard(
+            name=name,
+            arch=arch,
+            config=json.loads(metadata["config"]),
+            quality=zoo.quality_of(lmbda),
+            lmbda=lmbda,
+            metric="mse",
+            sha256=sha256(content).hexdigest(),
+            licence=licence,
+            steps=step,
+            data=data,
+            command=trained_by,
+            results={},
+            minutes=round(float(metadata.get("seconds", 0)) / 60, 1),
+        )
+    except ValueError as error:
+        raise UsageError(f"{run_folder}: no card can be made: {error}") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(target, content)
+    write_card(card, folder)
+    return card
+
+
+def _best_step(directory: RunDirectory, saved: str) -> int:
+    """The step of the best validation, which must be that of the best weights.
+
+    Raises:
+        UsageError: the run has not validated, or file and metrics disagree.
+    """
+    losses = {
+        record["step"]: record["validation_loss"]
+        for record in directory.records()
+        if record.get("validation_loss") is not None  # null stands for one that is not finite
+    }
+    if not losses:
+        raise UsageError(f"{directory.metrics_file}: no validation yet; let the run go on")
+    best: int = min(losses, key=losses.__getitem__)
+    if best != int(saved):
+        raise UsageError(
+            f"{directory.weights_file('best')} is of step {saved}, the best validation of "
+            f"{directory.metrics_file} of step {best}: these are not files of one run"
+        )
+    return best
+
+
+def training_command(settings: Mapping[str, Any]) -> str:
+    """The command that repeats a run, with `DIR` and `RUN` in place of this machine's folders.
+
+    Args:
+        settings: those that the run wrote down (config.json).
+
+    Raises:
+        UsageError: no preset and options of `paoncodec train` give these settings.
+    """
+    recipe = CodecRecipe.from_json(settings)
+    options = {parameter.name for parameter in train.params}
+    for preset in presets():
+        plain = CodecRecipe.from_preset(preset, recipe.arch_name, recipe.lmbda, recipe.data)
+        usual, ours = asdict(plain.train), asdict(recipe.train)
+        changed = {name: value for name, value in ours.items() if value != usual[name]}
+        if replace(plain, train=recipe.train) != recipe or not options.issuperset(changed):
+            continue
+        extra = "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
+        return (
+            f"paoncodec train --arch {recipe.arch_name} --preset {preset} "
+            f"--lmbda {recipe.lmbda:g}{extra} --data DIR --out RUN"
+        )
+    raise UsageError(
+        f"no preset ({', '.join(presets())}) and options give the run's settings: "
+        "say with --command what trained it"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="directory of a training run")
+    parser.add_argument("--name", required=True, help="of the weights, such as mbt-paon-small")
+    parser.add_argument("--data-note", required=True, help="what they were trained on, in words")
+    parser.add_argument("--licence", default="BSD-3-Clause", help="of the weights (%(default)s)")
+    parser.add_argument("--command", help="that trained them, if the run's settings do not tell")
+    parser.add_argument("--folder", type=Path, default=zoo.FOLDER, help="of the zoo (%(default)s)")
+    parser.add_argument("--force", action="store_true", help="replace weights of that name")
+    arguments = parser.parse_args(argv)
+    card = ship(
+        arguments.run,
+        arguments.folder,
+        arguments.name,
+        arguments.data_note,
+        arguments.licence,
+        arguments.command,
+        arguments.force,
+    )
+    size = (arguments.folder / f"{card.name}.safetensors").stat().st_size
+    print(f"{card.name}: {size} bytes, SHA-256 {card.sha256}, step {card.steps}")
+
+
+if __name__ == "__main__":
+    run(main)
