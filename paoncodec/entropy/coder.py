@@ -46,26 +46,31 @@ class SymbolModel:
         # In integers: a logarithm that is off by its last bit elsewhere would change the stream.
         self.width = np.array([max(4, 1 << (length - 1).bit_length()) for length in lengths])
         self.row = np.zeros(len(rows), dtype=np.int64)
-        self.probabilities: dict[int, npt.NDArray[np.float64]] = {}
-        for width in np.unique(self.width):
+        widths = np.unique(self.width)
+        self._group = np.searchsorted(widths, self.width).astype(np.uint8)
+        self._blocks: list[npt.NDArray[np.float64]] = []
+        for width in widths:
             members = np.flatnonzero(self.width == width)
             self.row[members] = np.arange(len(members))
             block = np.zeros((len(members), width))
             for i, member in enumerate(members):
                 block[i, : lengths[member]] = rows[member].numpy()
-            self.probabilities[int(width)] = block / 2**PRECISION
+            self._blocks.append(block / 2**PRECISION)
 
     def groups(self, tables: Integers) -> Iterator[tuple[Integers, npt.NDArray[np.float64]]]:
         """Positions in ``tables`` that share a width, widths ascending, with their rows.
 
         A width's positions come in parts, so that their rows take a bounded memory.
         """
-        widths = self.width[tables]
-        for width, block in self.probabilities.items():
-            members = np.flatnonzero(widths == width)
-            most = _ROW_ENTRIES // width
-            for first in range(0, len(members), most):
-                part = members[first : first + most]
+        group = self._group[tables]
+        order = np.argsort(group, kind="stable")
+        ends = np.bincount(group, minlength=len(self._blocks)).cumsum().tolist()
+        first = 0
+        for block, end in zip(self._blocks, ends, strict=True):
+            most = _ROW_ENTRIES // block.shape[1]
+            while first < end:
+                part = order[first : min(first + most, end)]
+                first += len(part)
                 yield part, block[self.row[tables[part]]]
 
     def bits(self, values: Integers, tables: Integers) -> float:

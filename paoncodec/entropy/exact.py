@@ -49,7 +49,8 @@ def to_grid(x: npt.NDArray[Any], bits: int = ACTIVATION_BITS) -> Array:
 def to_activation(x: npt.NDArray[Any]) -> Array:
     """``x`` rounded to the activations' grid and saturated; a new array."""
     grid = to_grid(x)
-    return np.clip(grid, -ACTIVATION_LIMIT, ACTIVATION_LIMIT, out=grid)
+    np.maximum(grid, -ACTIVATION_LIMIT, out=grid)
+    return np.minimum(grid, ACTIVATION_LIMIT, out=grid)
 
 
 class ExactLinear:
@@ -117,13 +118,19 @@ def exact_layer(layer: nn.Module, name: str) -> Callable[[Array], Array]:
     """The exact form of one layer; see :func:`exact_sequence`."""
     # By type, not by instance: a subclass may compute something else.
     if type(layer) is nn.LeakyReLU:
-        slope = float(layer.negative_slope)
-        return lambda x: to_activation(np.where(x >= 0, x, x * slope))
+        return _leaky_relu(float(layer.negative_slope), name)
     if type(layer) is nn.ConvTranspose2d and layer.dilation == (1, 1) and layer.groups == 1:
         return ExactLinear(layer.weight, layer.bias, 1, _transposed(layer), name)
     if type(layer) is nn.Conv2d and layer.padding_mode == "zeros":
         return ExactLinear(layer.weight, layer.bias, 0, _convolution(layer), name)
     raise TypeError(f"{name}: {layer!r} has no exact form")
+
+
+def _leaky_relu(slope: float, name: str) -> Callable[[Array], Array]:
+    if not 0 <= slope <= 1:
+        raise TypeError(f"{name}: a LeakyReLU of slope {slope} has no exact form, only of 0 to 1")
+    # For these slopes the larger of x and slope · x; what is on the grid and in range stays there.
+    return lambda x: to_grid(np.maximum(x, x * slope))
 
 
 def exact_product(weight: Tensor, bias: Tensor | None, name: str) -> ExactLinear:
