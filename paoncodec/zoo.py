@@ -55,6 +55,7 @@ class WeightsCard:
         results: measured on real files, data set → figure → value.
         minutes: of training, on two CPU cores unless the command says otherwise; 0 if unknown.
         measured_by: the command that measured the results.
+        note: in what the command would not make the very same weights, and whatever else matters.
 
     Raises:
         ValueError: a name, quality or sha256 that is not legal.
@@ -74,6 +75,7 @@ class WeightsCard:
     results: Mapping[str, Mapping[str, float]]
     minutes: float = 0.0
     measured_by: str = ""
+    note: str = ""
 
     def __post_init__(self) -> None:
         if not _LEGAL_NAME.fullmatch(self.name):

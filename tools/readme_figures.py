@@ -43,6 +43,7 @@ def _section(card: WeightsCard) -> str:
         f"`{card.name}`, λ = {card.lmbda:g}, {card.steps} steps ({card.minutes:.0f} minutes) on "
         f"{card.data}:\n\n" + "\n".join(rows) + "\n\nTrained and measured by\n\n"
         f"```\n{card.command}\n{card.measured_by}\n```\n"
+        + (f"\n{card.note}\n" if card.note else "")
     )
 
 

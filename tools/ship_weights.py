@@ -34,6 +34,7 @@ def ship(
     licence: str,
     command: str | None = None,
     force: bool = False,
+    note: str = "",
 ) -> zoo.WeightsCard:
     """Write a run's best weights, in half precision, and their card into a zoo's folder.
 
@@ -83,6 +84,7 @@ def ship(
             data=data,
             command=trained_by,
             results={},
+            note=note,
             minutes=round(float(metadata.get("seconds", 0)) / 60, 1),
         )
     except ValueError as error:
@@ -152,6 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-note", required=True, help="what they were trained on, in words")
     parser.add_argument("--licence", default="BSD-3-Clause", help="of the weights (%(default)s)")
     parser.add_argument("--command", help="that trained them, if the run's settings do not tell")
+    parser.add_argument("--note", default="", help="what the card should add")
     parser.add_argument("--folder", type=Path, default=zoo.FOLDER, help="of the zoo (%(default)s)")
     parser.add_argument("--force", action="store_true", help="replace weights of that name")
     arguments = parser.parse_args(argv)
@@ -163,6 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.licence,
         arguments.command,
         arguments.force,
+        arguments.note,
     )
     size = (arguments.folder / f"{card.name}.safetensors").stat().st_size
     print(f"{card.name}: {size} bytes, SHA-256 {card.sha256}, step {card.steps}")
