@@ -20,7 +20,7 @@ from compressai.models.utils import conv, deconv
 from torch import Tensor, nn
 
 from paoncodec.codecs.exact_mbt import ExactMBT
-from paoncodec.entropy import FrozenTables, GaussianTables
+from paoncodec.entropy import FrozenTables, GaussianTables, Tails
 from paoncodec.layers import (
     CausalConv2d,
     NoShift,
@@ -170,30 +170,42 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
         return x.float()
 
     def forward(self, x: Tensor) -> dict[str, Any]:
-        y = self.analysis(x)
-        with torch.autocast(x.device.type, enabled=False):
-            z = self.h_a(y)
-            z_hat, z_likelihoods = self.entropy_bottleneck(z)
-            y_hat = self.gaussian_conditional.quantize(
-                y, "noise" if self.training else "dequantize"
-            )
-            params = torch.cat((self.h_s(z_hat), self.context_prediction(y_hat)), dim=1)
-            scales, means = self.entropy_parameters(params).chunk(2, 1)
-            y_likelihoods = self.gaussian_conditional._likelihood(y_hat, scales, means)
-            y_likelihoods = self.gaussian_conditional.likelihood_lower_bound(y_likelihoods)
+        y_hat, scales, means, z_likelihoods = self.distributions(x)
+        y_likelihoods = self.gaussian_conditional._likelihood(y_hat, scales, means)
+        y_likelihoods = self.gaussian_conditional.likelihood_lower_bound(y_likelihoods)
         return {
             "x_hat": self.synthesis(y_hat),
             "likelihoods": {"y": y_likelihoods, "z": z_likelihoods},
         }
 
+    def distributions(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """ŷ, the deviations and means that are predicted for it, and the likelihoods of ẑ.
+
+        The first three (B, M, H/16, W/16), the last as z; all float32, also under autocast. In
+        training ŷ and ẑ are y and z with noise, otherwise they are rounded.
+        """
+        y = self.analysis(x)
+        with torch.autocast(x.device.type, enabled=False):
+            z_hat, z_likelihoods = self.entropy_bottleneck(self.h_a(y))
+            mode = "noise" if self.training else "dequantize"
+            y_hat = self.gaussian_conditional.quantize(y, mode)
+            params = torch.cat((self.h_s(z_hat), self.context_prediction(y_hat)), dim=1)
+            scales, means = self.entropy_parameters(params).chunk(2, 1)
+        return y_hat, scales, means, z_likelihoods
+
     def update(
-        self, scale_table: Tensor | None = None, force: bool = False, **options: Any
+        self,
+        scale_table: Tensor | None = None,
+        force: bool = False,
+        tails: Tails | None = None,
+        **options: Any,
     ) -> bool:
         """Makes the probability tables; they then travel with the state dict.
 
         Args:
             scale_table: standard deviations the tables of y are made for; default CompressAI's 64.
             force: make them even where there are some.
+            tails: shape of y's distributions; default Gaussians, as trained.
             **options: for the factorised prior, as in CompressAI.
 
         Returns:
@@ -205,7 +217,7 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
             self.z_tables.set(*_bottleneck_rows(self.entropy_bottleneck))
         if len(self.y_tables) and not force:
             return made
-        self.y_tables.build(get_scale_table() if scale_table is None else scale_table)
+        self.y_tables.build(get_scale_table() if scale_table is None else scale_table, tails)
         return True
 
     def exact(self) -> ExactMBT:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from paoncodec.codecs.mbt import MBTPaon
+from paoncodec.entropy import Tails
 from paoncodec.errors import UsageError, WeightsError
 
 ARCHITECTURES: Mapping[str, type[CompressionModel]] = {"mbt-paon": MBTPaon}
@@ -39,6 +40,7 @@ def save_weights(
     arch: str,
     metadata: Mapping[str, str],
     half: bool = False,
+    tails: Tails | None = None,
 ) -> None:
     """Writes ``model`` with its entropy tables built, as a file that :func:`load_weights` reads.
 
@@ -51,11 +53,12 @@ def save_weights(
         metadata: whatever else the file should say of itself.
         half: keep the networks' weights in float16: half the size, for files that travel. They are
             loaded as float32.
+        tails: shape of the latents' distributions; default Gaussians.
     """
     # On a copy: tables in the model would change the shapes of a training run's buffers.
     model = copy.deepcopy(model)
     # The quantiles that training follows slowly are found exactly here, so tables fit the prior.
-    model.update(force=True, update_quantiles=True)
+    model.update(force=True, update_quantiles=True, tails=tails)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     if half:
         tensors = {name: t.half() if _is_bulk(name, t) else t for name, t in tensors.items()}

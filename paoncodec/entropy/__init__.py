@@ -10,7 +10,7 @@ from paoncodec.entropy.coder import (
     Writer,
 )
 from paoncodec.entropy.exact import Array, exact_layer, exact_product, exact_sequence, to_activation
-from paoncodec.entropy.tables import FrozenTables, GaussianTables, TableSelector
+from paoncodec.entropy.tables import FrozenTables, GaussianTables, TableSelector, Tails
 from paoncodec.entropy.wavefront import CausalWalk
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Stop",
     "SymbolModel",
     "TableSelector",
+    "Tails",
     "Writer",
     "exact_layer",
     "exact_product",

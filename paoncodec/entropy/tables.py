@@ -7,6 +7,7 @@ values ``offset … offset + n - 2`` and, last, an escape for every other value.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,51 @@ from paoncodec.errors import WeightsError
 #: Frequencies of a table add up to 2**PRECISION.
 PRECISION = 16
 
-#: Gaussian tables cover the mean ± this many standard deviations and half a symbol.
-_REACH = 4.5
+#: Tables of y cover all but this much of a distribution: half a unit of frequency.
+_OUTSIDE = 2.0 ** -(PRECISION + 1)
 #: The fractional part of a mean is kept to within this fraction of the standard deviation …
 _MEAN_STEP = 0.25
 #: … in at most this many steps of a symbol.
 _MOST_STEPS = 64
 #: No table reaches beyond ± this, so the excess of an escaped latent stays below 2**16.
 _FARTHEST = 2**15
+
+
+@dataclass(frozen=True)
+class Tails:
+    """A shape for the distribution of latents: a mixture of two Gaussians of the same mean.
+
+    Trained with Gaussian likelihoods, latents still stray further than their Gaussians say.
+    :func:`paoncodec.codecs.calibration.fit_tails` finds the shape that a model's latents have.
+
+    Args:
+        narrow, wide: standard deviations of the two, in units of the model's; 0 < narrow ≤ wide.
+        share: of the wide one, in [0, 1].
+
+    The default is the plain Gaussian.
+
+    Raises:
+        ValueError: values out of range.
+    """
+
+    narrow: float = 1.0
+    wide: float = 1.0
+    share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.narrow <= self.wide < math.inf and 0 <= self.share <= 1):
+            raise ValueError(f"{self}: needs 0 < narrow <= wide and a share of 0 to 1")
+
+    def below(self, x: Tensor) -> Tensor:
+        """Probability of less than ``x`` (any shape, float64, in units of the deviation)."""
+        narrow, wide = (torch.special.ndtr(x / width) for width in (self.narrow, self.wide))
+        return torch.lerp(narrow, wide, self.share)
+
+    def reach(self) -> float:
+        """How many deviations to either side a table has to cover, to a quarter of one."""
+        distance = torch.arange(4.0, 40.0 * self.wide, 0.25, dtype=torch.float64)
+        outside = 2 * self.below(-distance)
+        return float(distance[outside <= _OUTSIDE][0])
 
 
 class FrozenTables(nn.Module):
@@ -117,8 +155,9 @@ def quantise(probabilities: Tensor) -> Tensor:
 
 
 class GaussianTables(FrozenTables):
-    """Tables of integers under Gaussians, by standard deviation and fractional part of the mean.
+    """Tables of integers by standard deviation and fractional part of the mean.
 
+    Their distributions are Gaussians, or have the :class:`Tails` they were built with.
     ``thresholds`` (S,) int32, in units of the activations' grid: level i serves deviations in
     (thresholds[i-1], thresholds[i]], the last one all above; ``steps`` (S,) int32: steps the
     fraction of the mean is kept in; level i's tables follow each other from ``first[i]`` on.
@@ -132,8 +171,12 @@ class GaussianTables(FrozenTables):
         self.register_buffer("thresholds", torch.zeros(0, dtype=torch.int32))
         self.register_buffer("steps", torch.zeros(0, dtype=torch.int32))
 
-    def build(self, deviations: Tensor) -> None:
+    def build(self, deviations: Tensor, tails: Tails | None = None) -> None:
         """Makes the tables, a level for each of ``deviations`` (S,), its largest.
+
+        Args:
+            deviations: (S,), positive and increasing.
+            tails: shape of the distributions; default plain Gaussians.
 
         Raises:
             ValueError: deviations that are not positive and increasing on the activations' grid.
@@ -147,15 +190,17 @@ class GaussianTables(FrozenTables):
         # A level's tables are right for its middle: made for its largest deviation, they would
         # cost some 0.25 % more bits. All that is below the first threshold counts as the first.
         middles = torch.cat([largest[:1], (largest[1:] * largest[:-1]).sqrt()])
+        tails = tails or Tails()
+        spread = tails.reach()
         tables, offsets, steps = [], [], []
         for deviation in middles.tolist():
             count = math.ceil(1 / (_MEAN_STEP * deviation))
             count = min(_MOST_STEPS, 2 ** max(0, math.ceil(math.log2(count))))
-            reach = math.ceil(_REACH * deviation + 0.5)
+            reach = math.ceil(spread * deviation + 0.5)
             steps.append(count)
             for step in range(count):
                 mean = (step + 0.5) / count - 0.5
-                tables.append(quantise(_gaussian(mean, deviation, reach)))
+                tables.append(quantise(_probabilities(tails, mean, deviation, reach)))
                 offsets.append(-reach)
         self.set(tables, offsets)
         self.thresholds = thresholds.to(torch.int32)
@@ -175,12 +220,11 @@ class GaussianTables(FrozenTables):
         return super().rows()
 
 
-def _gaussian(mean: float, deviation: float, reach: int) -> Tensor:
+def _probabilities(tails: Tails, mean: float, deviation: float, reach: int) -> Tensor:
     """Probabilities of -reach … reach and, last, of everything else."""
     edges = torch.arange(-reach, reach + 2, dtype=torch.float64) - 0.5
-    normal = torch.special.ndtr((edges - mean) / deviation)
-    inside = normal.diff()
-    return torch.cat([inside, (normal[:1] + 1 - normal[-1:])])
+    below = tails.below((edges - mean) / deviation)
+    return torch.cat([below.diff(), below[:1] + 1 - below[-1:]])
 
 
 class TableSelector:

@@ -21,6 +21,7 @@ from paoncodec.entropy.tables import (
     FrozenTables,
     GaussianTables,
     TableSelector,
+    Tails,
     quantise,
 )
 from paoncodec.errors import WeightsError
@@ -288,3 +289,41 @@ def test_damaged_tables_are_refused(damage: Callable[[GaussianTables], None]) ->
     damage(tables)
     with pytest.raises(WeightsError, match="damaged"):
         SymbolModel(tables)
+
+
+def test_tails_are_a_mixture_and_default_to_the_gaussian() -> None:
+    x = torch.linspace(-6, 6, 25, dtype=torch.float64)
+    assert torch.equal(Tails().below(x), torch.special.ndtr(x))
+    mixture = 0.75 * torch.special.ndtr(x / 0.5) + 0.25 * torch.special.ndtr(x / 2)
+    assert torch.allclose(Tails(0.5, 2.0, 0.25).below(x), mixture, atol=1e-15, rtol=0)
+
+
+@pytest.mark.parametrize("tails", [Tails(), Tails(0.8, 1.75, 0.2), Tails(1.0, 3.0, 1.0)])
+def test_tables_reach_until_half_a_unit_of_frequency_is_left(tails: Tails) -> None:
+    reach = torch.tensor(tails.reach(), dtype=torch.float64)
+    assert 2 * tails.below(-reach) <= 2.0**-17 < 2 * tails.below(-(reach - 0.25))
+
+
+def test_tables_with_tails_code_what_has_them_with_fewer_bits() -> None:
+    tails, deviations = Tails(0.8, 1.75, 0.2), torch.tensor([1.0, 2.0, 4.0])
+    plain, heavy = GaussianTables(), GaussianTables()
+    plain.build(deviations)
+    heavy.build(deviations, tails)
+    edges = torch.arange(-60, 61, dtype=torch.float64) - 0.5
+    truth = tails.below(edges / 2**1.5).diff()  # the middle of the last level
+    cost = {}
+    for name, tables in (("plain", plain), ("heavy", heavy)):
+        rows, offsets = tables.rows()
+        row, first = rows[-1].double() / 2**16, offsets[-1] + 60
+        inside = truth[first : first + len(row) - 1]
+        escaped = truth.sum() - inside.sum()
+        bits = -(inside * row[:-1].log2()).sum() - escaped * row[-1].log2()
+        cost[name] = float(bits)
+    entropy = float(-(truth * truth.log2()).nansum())
+    assert entropy < cost["heavy"] < entropy + 0.01 < cost["plain"]
+
+
+@pytest.mark.parametrize("shape", [(0.0, 1.0, 0.1), (2.0, 1.0, 0.1), (1.0, 2.0, 1.5)])
+def test_impossible_tails_are_refused(shape: tuple[float, float, float]) -> None:
+    with pytest.raises(ValueError, match="narrow"):
+        Tails(*shape)

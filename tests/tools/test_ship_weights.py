@@ -126,3 +126,10 @@ def test_a_name_that_no_file_could_carry_is_refused(shipping, run_folder, tmp_pa
     with pytest.raises(UsageError, match="Tiny One"):
         shipping.main([*arguments, "--name", "Tiny One"])
     assert not (tmp_path / "zoo").exists()
+
+
+def test_tails_are_fitted_on_the_pictures_held_out(shipping, run_folder, pictures, tmp_path):
+    card = ship(shipping, run_folder, tmp_path / "zoo", note="A note.", pictures=pictures)
+    assert card.note.startswith("A note. Tables with tails (narrow ")
+    plain = ship(shipping, run_folder, tmp_path / "plain")
+    assert card.sha256 != plain.sha256
