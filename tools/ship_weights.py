@@ -19,11 +19,13 @@ from typing import Any
 
 import torch
 from _common import run, write_card, write_whole
+from compressai.models import CompressionModel
 
 from paoncodec import codecs, zoo
 from paoncodec.cli.train import train
 from paoncodec.codecs.calibration import fit_tails
 from paoncodec.codecs.recipe import CodecRecipe, presets
+from paoncodec.entropy import Tails
 from paoncodec.errors import UsageError
 from paoncodec.images.crops import CropDataset, CropSpec, find_images, split
 from paoncodec.training import RunDirectory
@@ -50,6 +52,9 @@ def ship(
         licence: of the weights.
         command: that trained them; None: made from the run's settings.
         force: replace weights of that name.
+        note: what the card should add, such as changes made while the run was under way.
+        pictures: those of the run, whose held-out part tells the shape of the latents'
+            distributions; None: Gaussians.
 
     Nothing is written before everything is known to be right.
 
@@ -70,19 +75,13 @@ def ship(
     tails = None
     if pictures is not None:
         tails, saved = fit_tails(model, held_out(pictures, CodecRecipe.from_json(settings)))
-        shape = f"narrow {tails.narrow:g}, wide {tails.wide:g}, share {tails.share:g}"
-        note = f"{note} Tables with tails ({shape}): {saved:.1%} fewer bits held out.".strip()
-    arch = metadata.pop("arch")
+        note = f"{note} {_words(tails)}: {saved:.1%} fewer bits held out.".strip()
+    content = _half_precision(model, metadata, tails)
     lmbda = float(metadata["lmbda"])
-    with tempfile.TemporaryDirectory() as scratch:
-        weights = Path(scratch) / target.name
-        codecs.save_weights(model, weights, arch, metadata, half=True, tails=tails)
-        codecs.load_weights(weights)  # the rounded weights have to fit exact arithmetic too
-        content = weights.read_bytes()
     try:
         card = zoo.WeightsCard(
             name=name,
-            arch=arch,
+            arch=metadata["arch"],
             config=json.loads(metadata["config"]),
             quality=zoo.quality_of(lmbda),
             lmbda=lmbda,
@@ -102,6 +101,28 @@ def ship(
     write_whole(target, content)
     write_card(card, folder)
     return card
+
+
+def _words(tails: Tails) -> str:
+    return (
+        f"Tables with tails (narrow {tails.narrow:g}, wide {tails.wide:g}, share {tails.share:g})"
+    )
+
+
+def _half_precision(
+    model: CompressionModel, metadata: Mapping[str, str], tails: Tails | None
+) -> bytes:
+    """The weights file that travels.
+
+    Raises:
+        WeightsError: the rounded weights do not fit exact arithmetic.
+    """
+    rest = {name: value for name, value in metadata.items() if name != "arch"}
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "weights.safetensors"
+        codecs.save_weights(model, path, metadata["arch"], rest, half=True, tails=tails)
+        codecs.load_weights(path)
+        return path.read_bytes()
 
 
 def held_out(pictures: Path, recipe: CodecRecipe) -> Iterator[torch.Tensor]:
