@@ -1,7 +1,8 @@
 """Pictures to files and back: the only place where bytes, pictures and codecs meet.
 
 Nothing heavy is imported before it is needed. `info` takes neither numpy nor torch, and a file is
-verified, and its weights found, before torch is loaded.
+verified, and its weights found, before torch is loaded; only what depends on the model, such as the
+pixels a thin line is enlarged to, is checked after.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from paoncodec.bitstream import (
     write,
 )
 from paoncodec.bitstream.header import offset_of
-from paoncodec.errors import DecodeDesync, LimitExceeded, NotOurFile, UsageError
+from paoncodec.errors import (
+    DecodeDesync,
+    LimitExceeded,
+    MalformedStream,
+    NotOurFile,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -230,6 +237,16 @@ def _compress(codec: CompressionModel, pixels: npt.NDArray[np.uint8]) -> dict[st
         return codec.compress(x)
 
 
+def _start(header: Header, section: str) -> int:
+    """Where a section of a file starts, in bytes."""
+    start = nbytes(header)
+    for entry in header.sections:
+        if entry.kind.name.lower() == section:
+            break
+        start += entry.length
+    return start
+
+
 def _decompress(
     codec: CompressionModel, container: Container, max_pixels: int
 ) -> npt.NDArray[np.uint8]:
@@ -245,8 +262,11 @@ def _decompress(
     if full_height * full_width > allowed:
         raise LimitExceeded(full_width, full_height, allowed, offset_of(header, "width"))
     strings = [[sections[SectionKind.Y]], [sections[SectionKind.Z]]]
-    with torch.inference_mode():
-        decoded = codec.decompress(strings, (full_height // factor, full_width // factor))
+    try:
+        with torch.inference_mode():
+            decoded = codec.decompress(strings, (full_height // factor, full_width // factor))
+    except MalformedStream as error:  # a codec knows its strings, not where they stood
+        raise MalformedStream(error.field, _start(header, error.field), error.reason) from error
     _check_digest(decoded["digests"][0], header)
     samples = decoded["x_hat"][0, :, : header.height, : header.width].permute(1, 2, 0).numpy()
     return to_uint8(samples.mean(axis=2, keepdims=True) if header.channels == 1 else samples)

@@ -7,8 +7,7 @@ import shutil
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
+from _common import psnr
 
 import paoncodec
 from paoncodec.images import read_image, write_image
@@ -42,12 +41,6 @@ def report(original: Path, coded: Path, decoded: Path) -> str:
             f"decoded   {decoded}  PSNR {psnr(before, after):.2f} dB",
         ]
     )
-
-
-def psnr(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of two 8-bit pictures in dB; infinite when they are equal."""
-    error = np.mean((before.astype(np.float64) - after) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
 if __name__ == "__main__":

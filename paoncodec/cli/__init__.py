@@ -42,7 +42,7 @@ class _LazyGroup(click.Group):
 def main(debug: bool) -> None:
     """A learned image codec with Padé neurons.
 
-    Exit codes: 0 done, 2 usage, 3 bad image, 4 not our file, damaged or cut short, 5 weights
-    missing or other than the file's, 6 latents differ from the encoder's, 70 a fault of paoncodec,
-    130 interrupted.
+    Exit codes: 0 done, 1 training diverged or could not write, 2 usage, 3 bad image, 4 not our
+    file, damaged or cut short, 5 weights missing or other than the file's, 6 latents differ from
+    the encoder's, 70 a fault of paoncodec, 130 interrupted.
     """

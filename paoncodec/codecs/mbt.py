@@ -17,6 +17,7 @@ from compressai.layers import GDN
 from compressai.models import JointAutoregressiveHierarchicalPriors
 from compressai.models.base import get_scale_table
 from compressai.models.utils import conv, deconv
+from compressai.registry import register_model
 from torch import Tensor, nn
 
 from paoncodec.codecs.exact_mbt import ExactMBT
@@ -102,6 +103,7 @@ _SHIFTS: dict[str, ShiftSpec] = {
 }
 
 
+@register_model("mbt-paon")
 class MBTPaon(JointAutoregressiveHierarchicalPriors):
     """MBT-Paon; ``forward``, ``compress``, ``decompress`` and ``update`` as CompressAI has them.
 
@@ -152,22 +154,22 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
         self.entropy_bottleneck = EntropyBottleneck(h)
         self.z_tables = FrozenTables()
         self.y_tables = GaussianTables()
-        self._exact: ExactMBT | None = None
+        self._exact: tuple[tuple[tuple[int, int], ...], ExactMBT] | None = None
 
     def analysis(self, x: Tensor) -> Tensor:
-        """g_a; the last layer in float32 under autocast, as y needs steps finer than 1."""
-        for layer in self.g_a[:-1]:
+        """g_a; its last layer in full precision under autocast: y needs steps finer than 1."""
+        *inner, last = self.g_a
+        for layer in inner:
             x = layer(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return self.g_a[-1](x.float())
+        return _unrounded(last, x)
 
     def synthesis(self, y_hat: Tensor) -> Tensor:
-        """g_s; the first layer in float32 under autocast. Returns float32."""
-        with torch.autocast(y_hat.device.type, enabled=False):
-            x = self.g_s[0](y_hat.float())
-        for layer in self.g_s[1:]:
+        """g_s; under autocast its first layer keeps full precision. Returns the weights' dtype."""
+        first, *inner = self.g_s
+        x = _unrounded(first, y_hat)
+        for layer in inner:
             x = layer(x)
-        return x.float()
+        return x.to(next(first.parameters()).dtype)
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         y_hat, scales, means, z_likelihoods = self.distributions(x)
@@ -211,7 +213,7 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
         Returns:
             Whether tables were made.
         """
-        self._exact = None
+        self._exact = None  # new tables may lie where older ones lay
         made = self.entropy_bottleneck.update(force=force, **options)
         if made or not len(self.z_tables):
             self.z_tables.set(*_bottleneck_rows(self.entropy_bottleneck))
@@ -221,37 +223,40 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
         return True
 
     def exact(self) -> ExactMBT:
-        """The entropy model in exact arithmetic, made from the weights once.
+        """The entropy model in exact arithmetic, made anew when a weight or table has changed.
 
         Raises:
             WeightsError: no tables (call :meth:`update` after training), or weights out of range.
         """
-        if self._exact is None:
-            self._exact = ExactMBT(self, self.z_tables, self.y_tables)
-        return self._exact
+        stamp = self._stamp()
+        if self._exact is None or self._exact[0] != stamp:
+            self._exact = stamp, ExactMBT(self, self.z_tables, self.y_tables)
+        return self._exact[1]
 
-    def train(self, mode: bool = True) -> MBTPaon:
-        self._exact = None  # the weights may be about to change
-        return super().train(mode)
+    def _stamp(self) -> tuple[tuple[int, int], ...]:
+        """Changes with any tensor of the model: where each lies, and how often it was written."""
+        tensors = (*self.parameters(), *self.buffers())
+        return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
 
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> Any:
-        self._exact = None
-        return super().load_state_dict(dict(state_dict), strict)
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_exact": None}  # made again from the weights
 
     def compress(self, x: Tensor) -> dict[str, Any]:
         """Encodes images.
 
         Args:
-            x: (B, 3, H, W) in [0, 1], H and W multiples of 64.
+            x: (B, 3, H, W) in [0, 1]; H and W multiples of 64, or such that y, rounded up at each
+                stage, has four times the sides of z.
 
         Returns:
-            ``strings``: [y strings, z strings], one of each per image; ``shape``: (H/64, W/64);
+            ``strings``: [y strings, z strings], one of each per image; ``shape``: sides of z;
             ``digests``: CRC-32 of each image's integer latents.
         """
-        coded = [self.exact().encode(*self._latents(image)) for image in x]
+        latents = [self._latents(image) for image in x]
+        coded = [self.exact().encode(y, z) for y, z in latents]
         return {
             "strings": [[c.y for c in coded], [c.z for c in coded]],
-            "shape": torch.Size(side // self.downsampling_factor for side in x.shape[2:]),
+            "shape": latents[0][1].shape[1:],
             "digests": [c.digest for c in coded],
         }
 
@@ -268,7 +273,7 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
         device = next(self.parameters()).device
         for y, z in zip(*strings, strict=True):
             y_hat, digest = self.exact().decode(y, z, (shape[0], shape[1]))
-            images.append(self.synthesis(y_hat[None].to(device)).clamp_(0, 1))
+            images.append(self.synthesis(y_hat[None].to(device)).clamp(0, 1))
             digests.append(digest)
         return {"x_hat": torch.cat(images), "digests": digests}
 
@@ -283,7 +288,11 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
     def _latents(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """y and z of one image (3, H, W), by itself: in a batch, roundings could differ."""
         y = self.analysis(image[None])
-        return y[0], self.h_a(y)[0]
+        z = self.h_a(y)
+        if y.shape[2:] != tuple(4 * side for side in z.shape[2:]):
+            height, width = image.shape[1:]
+            raise ValueError(f"a picture of {width}x{height}: pad its sides to multiples of 64")
+        return y[0], z[0]
 
     @classmethod
     def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> MBTPaon:
@@ -295,6 +304,12 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
         net = cls(**_config_of(state_dict).to_json())
         net.load_state_dict(state_dict)
         return net
+
+
+def _unrounded(layer: nn.Module, x: Tensor) -> Tensor:
+    """The layer in its own precision, whatever autocast says."""
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.to(next(layer.parameters()).dtype))
 
 
 def _transform(

@@ -151,7 +151,8 @@ class _OneThread:
     """torch works in the calling thread alone: for products so small that waking others costs more.
 
     On a busy machine waiting for them costs very much more. torch's number of threads belongs to
-    the process, so who enters first keeps it and who leaves last gives it back.
+    the process or to the calling thread, as it was built: whoever leaves gives back the number
+    that the first to enter found, which is right for both.
     """
 
     def __init__(self) -> None:
@@ -163,14 +164,13 @@ class _OneThread:
         with self._lock:
             if not self._inside:
                 self._threads = torch.get_num_threads()
-                torch.set_num_threads(1)
             self._inside += 1
+            torch.set_num_threads(1)
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
-            if not self._inside:
-                torch.set_num_threads(self._threads)
+            torch.set_num_threads(self._threads)
 
 
 one_thread = _OneThread()

@@ -109,18 +109,6 @@ class CropDataset(Dataset[torch.Tensor]):
         """The crops of epoch 0, in order (indexing has no end, so this must say where to stop)."""
         return (self[index] for index in range(len(self)))
 
-    def preload(self) -> int:
-        """Fill the cache now; before workers are forked, they then share it.
-
-        Returns:
-            How many pictures it holds.
-        """
-        for picture in range(len(self)):
-            if self._cached_bytes >= self.spec.cache_bytes:
-                break
-            self._picture(picture)
-        return len(self._cache)
-
     def _picture(self, wanted: int) -> npt.NDArray[np.uint8]:
         """Picture number `wanted`, or the next that can be read: (H, W, C), uint8."""
         for step in range(len(self)):

@@ -85,6 +85,8 @@ def image_bytes(array: npt.NDArray[np.uint8], format: str = "png") -> bytes:
             f"must be lossless, one of {', '.join(_SAVE_OPTIONS)}"
         )
     image = to_pil(array)
+    if format.lower() == "pgm" and image.mode != "L":
+        raise UsageError("a .pgm file holds grey only: write a colour picture as ppm or png")
     buffer = io.BytesIO()
     try:
         image.save(buffer, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -15,10 +16,11 @@ import pytest
 import torch
 from compressai.layers import GDN
 from compressai.models import JointAutoregressiveHierarchicalPriors
+from compressai.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
-from paoncodec.codecs import MBTConfig, MBTPaon
+from paoncodec.codecs import MBTConfig, MBTPaon, build
 from paoncodec.entropy import SymbolModel, Writer
 from paoncodec.errors import MalformedStream, WeightsError
 
@@ -377,3 +379,59 @@ def test_a_checkpoint_before_update_loads() -> None:
     with torch.no_grad():
         coded = loaded.compress(x)
         assert loaded.decompress(coded["strings"], coded["shape"])["digests"] == coded["digests"]
+
+
+@torch.no_grad()
+def test_the_exact_model_follows_every_change_of_the_weights() -> None:
+    torch.manual_seed(0)
+    model = build("mbt-paon", {"N": 4, "M": 6, "shift": "none"}).eval()
+    model.update(force=True)
+    before = model.exact()
+    assert model.exact() is before
+    model.context_prediction.bias.add_(1)  # in place, in evaluation mode
+    changed = model.exact()
+    assert changed is not before
+    outer = torch.nn.ModuleDict({"net": model})
+    outer.load_state_dict({k: v.clone() for k, v in outer.state_dict().items()})
+    assert model.exact() is not changed
+
+
+@torch.no_grad()
+def test_a_model_that_has_coded_can_be_pickled() -> None:
+    torch.manual_seed(0)
+    model = build("mbt-paon", {"N": 4, "M": 6, "shift": "none"}).eval()
+    model.update(force=True)
+    x = torch.rand(1, 3, 64, 64)
+    strings = model.compress(x)["strings"]
+    assert pickle.loads(pickle.dumps(model)).compress(x)["strings"] == strings  # noqa: S301
+
+
+def test_compress_and_decompress_work_where_gradients_flow() -> None:
+    torch.manual_seed(0)
+    model = build("mbt-paon", {"N": 4, "M": 6, "shift": "none"}).eval()
+    model.update(force=True)
+    coded = model.compress(torch.rand(1, 3, 64, 64))
+    assert model.decompress(coded["strings"], coded["shape"])["x_hat"].shape == (1, 3, 64, 64)
+
+
+@torch.no_grad()
+def test_odd_sides_work_where_the_sides_of_y_fit_and_are_refused_by_name_elsewhere() -> None:
+    torch.manual_seed(0)
+    model = build("mbt-paon", {"N": 4, "M": 6, "shift": "none"}).eval()
+    model.update(force=True)
+    coded = model.compress(torch.rand(1, 3, 50, 50))
+    assert coded["shape"] == (1, 1)
+    assert model.decompress(coded["strings"], coded["shape"])["x_hat"].shape == (1, 3, 64, 64)
+    with pytest.raises(ValueError, match="100x70: pad its sides to multiples of 64"):
+        model.compress(torch.rand(1, 3, 70, 100))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@torch.no_grad()
+def test_forward_runs_in_the_dtype_of_the_weights(dtype: torch.dtype) -> None:
+    model = build("mbt-paon", {"N": 4, "M": 6, "shift": "none"}).eval().to(dtype)
+    assert model(torch.rand(1, 3, 64, 64, dtype=dtype))["x_hat"].dtype == dtype
+
+
+def test_compressai_knows_it_by_name() -> None:
+    assert MODELS["mbt-paon"] is MBTPaon

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 
 import numpy as np
@@ -17,6 +18,7 @@ from paoncodec.entropy.exact import (
     exact_layer,
     exact_product,
     exact_sequence,
+    one_thread,
     to_activation,
     to_grid,
 )
@@ -246,3 +248,29 @@ class Doubled(nn.Conv2d):
 def test_what_has_no_exact_form_is_refused(layer: nn.Module) -> None:
     with pytest.raises(TypeError, match=r"^h_s\.1: .* has no exact form"):
         exact_sequence([nn.LeakyReLU(), layer], "h_s")
+
+
+def test_one_thread_gives_back_the_number_it_found() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    entered, leave = threading.Event(), threading.Event()
+    inside = []
+
+    def other() -> None:
+        with one_thread:
+            inside.append(torch.get_num_threads())
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    try:
+        with one_thread:
+            assert torch.get_num_threads() == 1
+            thread.start()
+            entered.wait(10)
+        leave.set()
+        thread.join()
+        assert inside == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
