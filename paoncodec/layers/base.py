@@ -143,7 +143,7 @@ def _powers(x: Tensor, longest: int) -> list[Tensor]:
     """
     if longest == 1:
         return [x]
-    half = _becomes_half(x)
+    half = becomes_half(x)
     base = x.float() if half else x
     powers = [base]
     while len(powers) < longest:
@@ -154,9 +154,10 @@ def _powers(x: Tensor, longest: int) -> list[Tensor]:
     return [p.clamp(-limit, limit).to(x.dtype) for p in powers]
 
 
-def _becomes_half(x: Tensor) -> bool:
+def becomes_half(x: Tensor) -> bool:
+    """Whether a product with ``x`` is computed in float16. Autocast leaves float64 as it is."""
     device = x.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
         return torch.get_autocast_dtype(device) == torch.float16
     return x.dtype == torch.float16
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from paoncodec.layers.base import PaLa, require_at_least, require_groups
+from paoncodec.layers.base import PaLa, becomes_half, require_at_least, require_groups
 from paoncodec.layers.rational import Kind
 from paoncodec.layers.shift import NoShift, ShiftSpec, build_shifter
 
@@ -148,8 +148,7 @@ class PaLaConvTranspose2d(PaLa):
         groups, degrees, kind, shift: as for :class:`PaLaConv2d`; the shift is always per channel,
             as in the paper's codecs.
 
-    Finite as :class:`PaLaConv2d` is; in float16 only where torch sums its products in float32,
-    which it does not do on CPUs without float16 arithmetic.
+    Finite as :class:`PaLaConv2d` is. On a CPU the products of float16 are computed in float32.
 
     Raises:
         ValueError: impossible sizes, degrees, kind, groups or shift.
@@ -195,6 +194,14 @@ class PaLaConvTranspose2d(PaLa):
         return torch.stack(grouped, dim=3).flatten(3, 4).flatten(0, 2)
 
     def _product(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+        if x.device.type == "cpu" and becomes_half(x):
+            # CPUs without float16 arithmetic would sum in float16, and come to the difference of
+            # two infinities. One infinity is a saturated term.
+            with torch.autocast("cpu", enabled=False):
+                return self._transposed(x.float(), weight.float(), groups).half()
+        return self._transposed(x, weight, groups)
+
+    def _transposed(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
         return F.conv_transpose2d(
             x,
             weight,

@@ -85,10 +85,12 @@ def rational(stacks: Sequence[Tensor], bias: Tensor, spec: PadeSpec, groups: int
             f"stacks of {found} channels: degrees ({spec.num}, {spec.den}) with "
             f"{bias.numel()} outputs need {expected}"
         )
-    return _Rational.apply(bias, spec, groups, *stacks)
+    return _Rational.apply(bias, spec, groups, *stacks).flatten(1, 2)
 
 
 class _Rational(torch.autograd.Function):
+    """(B, groups, C / groups, ...): torch lets no one write over a view that was made inside."""
+
     @staticmethod
     def forward(ctx: Any, bias: Tensor, spec: PadeSpec, groups: int, *stacks: Tensor) -> Tensor:
         # The gradient of a polynomial does not depend on its terms.
@@ -98,7 +100,7 @@ class _Rational(torch.autograd.Function):
         terms = _terms(wide, spec, groups)
         a0 = _constant(bias, wide[0], groups)
         value = FORWARD[spec.kind](terms, a0) if spec.den else sum(terms.num, a0)
-        return _narrow(value, stacks[0].dtype).flatten(1, 2)
+        return _narrow(value, stacks[0].dtype)
 
     @staticmethod
     @once_differentiable
@@ -106,11 +108,12 @@ class _Rational(torch.autograd.Function):
         bias, *stacks = ctx.saved_tensors
         spec, groups = ctx.spec, ctx.groups
         if not stacks:
+            grad = grad.flatten(1, 2)
             return _channel_sums(grad, bias), None, None, torch.cat([grad] * spec.num, dim=1)
         wide = [_widen(s) for s in stacks]
         into = [torch.empty_like(s) for s in stacks]
         grad_a0 = BACKWARD[spec.kind](
-            grad.to(wide[0].dtype).unflatten(1, (groups, -1)),
+            grad.to(wide[0].dtype),
             _terms(wide, spec, groups),
             _constant(bias, wide[0], groups),
             _terms(into, spec, groups),

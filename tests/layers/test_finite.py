@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -97,15 +100,54 @@ def test_values_and_gradients_are_finite(degrees: tuple[int, int], kind: Kind) -
 def test_the_other_forms(degrees: tuple[int, int], kind: Kind, dtype: torch.dtype) -> None:
     up = PaLaConvTranspose2d(3, 4, 5, 2, degrees=degrees, kind=kind, shift=PredictedShift())
     linear = PaLaLinear(6, 4, degrees, kind)
-    # A CPU without float16 arithmetic sums a transposed convolution in float16, which must not
-    # come to the difference of two infinities.
-    reaches = {up: 0.1 if dtype == torch.float16 else 1e3, linear: 1e3}
-    for layer, reach in reaches.items():
+    for layer in (up, linear):
         for parameter in layer.parameters():
-            nn.init.uniform_(parameter, -reach, reach)
+            large(parameter)
         y, grads = gradients(layer, dtype)
         assert y.isfinite().all()
         assert dtype == torch.float16 or all(g.isfinite().all() for g in grads)
+
+
+WITHOUT_FLOAT16_ARITHMETIC = """
+import torch
+from paoncodec.layers import PaLaConv2d, PaLaConvTranspose2d, PaLaLinear
+
+torch.manual_seed(0)
+for shape, layer in [
+    ((4, 16, 6, 6), PaLaConvTranspose2d(16, 4, 5, 2)),
+    ((4, 16, 6, 6), PaLaConvTranspose2d(16, 4, 5, 2, groups=2, degrees=(2, 1))),
+    ((4, 16, 6, 6), PaLaConv2d(16, 4, 5, 2)),
+    ((64, 400), PaLaLinear(400, 4)),
+    ((64, 400), PaLaLinear(400, 4, (2, 2))),
+]:
+    for parameter in layer.parameters():
+        torch.nn.init.uniform_(parameter, -1, 1)
+    x = 1e4 * torch.randn(shape).sign()
+    with torch.autocast("cpu", torch.float16):
+        y = layer(x)
+    assert y.dtype == torch.float16, layer
+    assert y.isfinite().all(), layer
+    y = layer.half()(x.half())
+    assert y.dtype == torch.float16, layer
+    assert y.isfinite().all(), layer
+"""
+
+
+def test_float16_on_a_cpu_without_its_arithmetic() -> None:
+    """There torch may sum in float16, where ±1e4 soon comes to the difference of two infinities."""
+    subprocess.run(
+        [sys.executable, "-c", WITHOUT_FLOAT16_ARITHMETIC],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        check=True,
+    )
+
+
+def test_autocast_leaves_float64_as_it_is() -> None:
+    layer = PaLaConvTranspose2d(3, 4, 3, 2, degrees=(2, 1)).double()
+    x = torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    with torch.autocast("cpu", torch.float16):
+        y = layer(x)
+    torch.testing.assert_close(y, layer(x), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)

@@ -236,6 +236,37 @@ def test_one_product_in_the_linear_layer() -> None:
     assert calls.seen == [("linear", 12)]
 
 
+# ---- what follows may write over the output ----
+
+PLACES: list[tuple[Callable[..., nn.Module], tuple[int, ...]]] = [
+    (lambda **how: PaLaConv2d(4, 8, 3, groups=2, **how), (2, 4, 5, 5)),
+    (lambda **how: PaLaConv2d(4, 8, 3, **how), (2, 4, 5, 5)),
+    (lambda **how: PaLaConvTranspose2d(4, 8, 3, 2, **how), (2, 4, 5, 5)),
+    (lambda **how: PaLaLinear(4, 8, **how), (2, 4)),
+    (lambda **how: PaLaLinear(4, 8, **how), (2, 3, 4)),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("degrees", [(1, 1), (2, 0), (0, 1), (2, 2)])
+@pytest.mark.parametrize(("build", "shape"), PLACES)
+def test_the_output_can_be_changed_in_place(build, shape, degrees, kind: Kind) -> None:
+    layer = randomised(build(degrees=degrees, kind=kind))
+    x = torch.randn(shape, requires_grad=True)
+    wanted = [x, *layer.parameters()]
+
+    aside = F.relu(layer(x) - 0.1)
+    y = layer(x)
+    y -= 0.1
+    y = nn.ReLU(inplace=True)(y)
+    assert torch.equal(y, aside)
+    loss, expected = y.square().mean(), aside.square().mean()
+    for found, grad in zip(
+        torch.autograd.grad(loss, wanted), torch.autograd.grad(expected, wanted), strict=True
+    ):
+        torch.testing.assert_close(found, grad)
+
+
 # ---- forms a layer travels in ----
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
