@@ -70,7 +70,7 @@ def ship(
     if settings is None:
         raise UsageError(f"{run_folder}: holds no run (config.json); give a run's directory")
     model, metadata = codecs.load_weights(directory.weights_file("best"))
-    step = _best_step(directory, metadata["step"])
+    best = _best_validation(directory, metadata["step"])
     trained_by = command or training_command(settings)
     tails = None
     if pictures is not None:
@@ -88,12 +88,12 @@ def ship(
             metric="mse",
             sha256=sha256(content).hexdigest(),
             licence=licence,
-            steps=step,
+            steps=best["step"],
             data=data,
             command=trained_by,
             results={},
             note=note,
-            minutes=round(float(metadata.get("seconds", 0)) / 60, 1),
+            minutes=round(best.get("seconds", 0) / 60, 1),
         )
     except ValueError as error:
         raise UsageError(f"{run_folder}: no card can be made: {error}") from error
@@ -117,7 +117,7 @@ def _half_precision(
     Raises:
         WeightsError: the rounded weights do not fit exact arithmetic.
     """
-    rest = {name: value for name, value in metadata.items() if name != "arch"}
+    rest = {name: value for name, value in metadata.items() if name not in ("arch", "seconds")}
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "weights.safetensors"
         codecs.save_weights(model, path, metadata["arch"], rest, half=True, tails=tails)
@@ -134,24 +134,24 @@ def held_out(pictures: Path, recipe: CodecRecipe) -> Iterator[torch.Tensor]:
         yield crop.float() / 255
 
 
-def _best_step(directory: RunDirectory, saved: str) -> int:
-    """The step of the best validation, which must be that of the best weights.
+def _best_validation(directory: RunDirectory, saved: str) -> dict[str, Any]:
+    """The record of the best validation, which must be that of the best weights.
 
     Raises:
         UsageError: the run has not validated, or file and metrics disagree.
     """
-    losses = {
-        record["step"]: record["validation_loss"]
+    validations = [
+        record
         for record in directory.records()
         if record.get("validation_loss") is not None  # null stands for one that is not finite
-    }
-    if not losses:
+    ]
+    if not validations:
         raise UsageError(f"{directory.metrics_file}: no validation yet; let the run go on")
-    best: int = min(losses, key=losses.__getitem__)
-    if best != int(saved):
+    best = min(validations, key=lambda record: record["validation_loss"])
+    if best["step"] != int(saved):
         raise UsageError(
             f"{directory.weights_file('best')} is of step {saved}, the best validation of "
-            f"{directory.metrics_file} of step {best}: these are not files of one run"
+            f"{directory.metrics_file} of step {best['step']}: these are not files of one run"
         )
     return best
 

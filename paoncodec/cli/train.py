@@ -8,7 +8,6 @@ import os
 import shlex
 import signal
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,13 +63,13 @@ def train(
     """Train a codec on folders of pictures; prints the path of its best weights.
 
     Settings that are not given are the preset's, or with --resume those of the run. Ctrl-C writes a
-    checkpoint first. Exit code 1: the loss stayed not finite, or a file could not be written.
+    checkpoint first. Exit code 1: the run diverged, or a file could not be written.
     """
-    with _loading():
-        import torch
+    import torch
 
-        from paoncodec.codecs.recipe import CodecTask
-        from paoncodec.training import RunDirectory, Trainer
+    from paoncodec.codecs.recipe import CodecTask
+    from paoncodec.training import RunDirectory, Trainer
+
     if threads is not None:
         torch.set_num_threads(threads)
     run = RunDirectory(out, resume=resume)
@@ -91,15 +90,6 @@ def train(
         _say(f"stopped at step {trainer.step} of {recipe.train.steps}; to go on: {again}")
         raise SystemExit(128 + received[0])
     click.echo(_result(trainer, as_json))
-
-
-@contextmanager
-def _loading() -> Iterator[None]:
-    """CompressAI imports torch_geometric, which scripts functions as it is loaded."""
-    with warnings.catch_warnings():
-        for kind in (DeprecationWarning, FutureWarning):
-            warnings.filterwarnings("ignore", r".torch\.jit\.\w+. is (deprecated|not)", kind)
-        yield
 
 
 def _recipe(

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from compressai.models import CompressionModel
@@ -63,7 +64,22 @@ def save_weights(
     if half:
         tensors = {name: t.half() if _is_bulk(name, t) else t for name, t in tensors.items()}
     header = {"arch": arch, "config": json.dumps(model.config.to_json()), **metadata}
-    save_file(tensors, os.fspath(path), metadata=dict(sorted(header.items())))
+    save_file(tensors, os.fspath(path), metadata=header)
+    _sort_metadata(Path(path))
+
+
+def _sort_metadata(path: Path) -> None:
+    """Puts a safetensors file's metadata in order: the library writes them in a random one.
+
+    Equal weights then are equal files, which is what identifies them.
+    """
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors stay aligned
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
 
 
 def _is_bulk(name: str, tensor: Tensor) -> bool:

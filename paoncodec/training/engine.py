@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from paoncodec.errors import UsageError
+from paoncodec.errors import UsageError, WeightsError
 from paoncodec.training.changes import Change, check_changes
 from paoncodec.training.provenance import provenance
 from paoncodec.training.run_directory import RunDirectory, TrainingStopped
@@ -23,7 +24,7 @@ LOG_EVERY = 50
 
 
 class TrainingDiverged(TrainingStopped):
-    """The loss stayed non-finite."""
+    """The loss stayed non-finite, or no weights file can be made of what was learned."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class Trainer:
             Whether the run is complete.
 
         Raises:
-            TrainingDiverged: the loss was not finite ``patience`` times in a row.
+            TrainingDiverged: the loss was not finite ``patience`` times in a row, or no weights
+                file can be made; the last checkpoint stays.
             TrainingStopped: a file of the run cannot be written.
             UsageError: another process trains in the directory.
         """
@@ -118,7 +120,9 @@ class Trainer:
         self._stopping = True
 
     def checkpoint(self) -> None:
-        """Writes the state to resume from, and the averaged weights."""
+        """Writes the averaged weights, and the state to resume from."""
+        # In this order: weights that cannot be exported must not take a good checkpoint's place.
+        self._export("last")
         self.run.save(
             {
                 "step": self.step,
@@ -132,7 +136,6 @@ class Trainer:
                 "random": torch.get_rng_state(),
             }
         )
-        self._export("last")
 
     def best_validation(self) -> dict[str, float]:
         """Step and figures of the validation that ``best.safetensors`` is of; empty before one."""
@@ -238,11 +241,19 @@ class Trainer:
         return figures
 
     def _export(self, which: str) -> None:
-        metadata = {"step": str(self.step), "seconds": f"{self.seconds:.0f}"}
-        self.run.replace(
-            self.run.weights_file(which),
-            lambda path: self.task.export(self.average.module, str(path), metadata),
-        )
+        # No time: equal training makes equal files.
+        metadata = {"step": str(self.step)}
+
+        def write(path: Path) -> None:
+            try:
+                self.task.export(self.average.module, str(path), metadata)
+            except (RuntimeError, ValueError, ArithmeticError, WeightsError) as error:
+                raise TrainingDiverged(
+                    f"step {self.step}: no weights file can be made of what was learned "
+                    f"({error}); begin a new run with lower learning rates or in float32"
+                ) from error
+
+        self.run.replace(self.run.weights_file(which), write)
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:

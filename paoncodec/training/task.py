@@ -53,5 +53,7 @@ class Task(Protocol):
 
         Raises:
             OSError: the file cannot be written.
+            RuntimeError, ValueError, ArithmeticError, WeightsError: no file can be made of the
+                weights; the run has diverged.
         """
         ...

@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,51 @@ def test_a_directory_that_cannot_be_made_is_a_usage_error(run, pictures):
     outcome = run("train", "--out", place, "--lmbda", 0.01, "--data", pictures)
     assert outcome.exit_code == 2
     assert "cannot make this directory" in outcome.line
+
+
+#: The command, killed by the system ahead of the n-th loss: argv[1].
+KILLED = """
+import os, signal, sys
+from paoncodec.cli import main
+from paoncodec.codecs.recipe import CodecTask
+from paoncodec.training import engine
+
+engine.provenance = dict
+plain, left = CodecTask.loss, iter(range(int(sys.argv.pop(1)) - 1))
+
+def loss(task, batch):
+    if next(left, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(task, batch)
+
+CodecTask.loss = loss
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_run_that_the_system_killed_ends_with_the_same_files(run, tiny, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr("paoncodec.training.engine.provenance", dict)  # slower than the training
+    settings = config(tiny)
+    settings["train"].update(steps=3, validate_every=2)
+    other = tmp_path / "unbroken"
+    other.mkdir()
+    for path in (tiny, other):
+        (path / "config.json").write_text(json.dumps(settings))
+    words = ["train", "--resume", "--threads", "1", "--out"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, "3", *words, str(tiny)], capture_output=True, timeout=60
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    before = torch.get_num_threads()
+    try:
+        outcome = run(*words, tiny)
+        assert run(*words, other).exit_code == 0
+    finally:
+        torch.set_num_threads(before)
+    assert outcome.exit_code == 0
+    assert "resumed at step 2 of 3" in outcome.stderr
+    for name in ("best.safetensors", "last.safetensors"):
+        assert (tiny / name).read_bytes() == (other / name).read_bytes()

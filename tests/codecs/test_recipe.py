@@ -25,7 +25,7 @@ from paoncodec.codecs.recipe import (
 from paoncodec.errors import UsageError
 from paoncodec.images.crops import CropDataset, CropSpec
 from paoncodec.layers import PaLaConv2d, PaLaConvTranspose2d
-from paoncodec.training import Progress, RunDirectory, TrainConfig, Trainer
+from paoncodec.training import Progress, RunDirectory, TrainConfig, Trainer, TrainingDiverged
 
 TINY = {"N": 8, "M": 12, "shift": "none"}
 
@@ -411,8 +411,7 @@ def assert_same_run(run: RunDirectory, other: RunDirectory) -> None:
     assert without_time(run) == without_time(other)
     assert len(run.records()) == 6 + 3  # steps and validations
     for which in ("best", "last"):
-        weights = [load_weights(r.weights_file(which))[0].state_dict() for r in (run, other)]
-        torch.testing.assert_close(*weights, rtol=0, atol=0)
+        assert run.weights_file(which).read_bytes() == other.weights_file(which).read_bytes()
 
 
 def test_exported_weights_are_the_average_and_ready_to_use(pictures: Path, tmp_path: Path) -> None:
@@ -432,3 +431,17 @@ def test_exported_weights_are_the_average_and_ready_to_use(pictures: Path, tmp_p
         coded = model.compress(x)
         decoded = model.decompress(coded["strings"], coded["shape"])
     assert decoded["digests"] == coded["digests"]
+
+
+def test_weights_that_no_tables_can_be_made_of_have_diverged(
+    pictures: Path, tmp_path: Path
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    trainer = Trainer(CodecTask(recipe(pictures, steps=1, start="random")), run)
+    with torch.no_grad():
+        for model in (trainer.task.model, trainer.average.module):
+            for parameter in model.entropy_bottleneck.parameters():
+                parameter.fill_(math.nan)
+    with pytest.raises(TrainingDiverged, match=r"^step 1: no weights file"):
+        trainer.fit()
+    assert run.load() is None

@@ -192,3 +192,10 @@ def test_half_precision_is_half_the_size_and_nearly_the_same(
             found = loaded.get_parameter(name)
             assert found.dtype == torch.float32
             assert torch.allclose(found, parameter, rtol=2**-11, atol=2**-24)
+
+
+def test_equal_weights_are_equal_files(tmp_path: Path, model: MBTPaon) -> None:
+    paths = [tmp_path / f"{i}.safetensors" for i in range(4)]
+    for path in paths:
+        save_weights(model, path, "mbt-paon", {"lmbda": "0.013", "step": "7", "more": "x"})
+    assert len({path.read_bytes() for path in paths}) == 1

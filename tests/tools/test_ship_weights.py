@@ -29,7 +29,10 @@ def run_folder(tmp_path, tiny_weights):
     recipe = CodecRecipe.from_preset("small", "mbt-paon", 0.013, ["/secret/pictures"])
     (folder / "config.json").write_text(json.dumps(asdict(recipe)))
     losses = {20: 3.0, 30: 1.0, 40: 2.0, 50: None}
-    records = [{"step": step, "validation_loss": loss} for step, loss in losses.items()]
+    records = [
+        {"step": step, "seconds": 12.0 * step, "validation_loss": loss}
+        for step, loss in losses.items()
+    ]
     lines = [json.dumps(record) for record in ({"step": 10, "loss": 0.5}, *records)]
     (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     return folder
@@ -55,6 +58,7 @@ def test_the_zoo_finds_what_was_shipped(
     card = weights.card
     assert (card.arch, card.lmbda, card.quality, card.steps) == ("mbt-paon", 0.013, 4.0, 30)
     assert (card.metric, card.licence, card.data) == ("mse", "BSD-3-Clause", "noise")
+    assert card.minutes == 6.0  # at the best step
     assert card.config["N"] == 6
     assert card.command == f"{SMALL} --data DIR --out RUN"
     assert card.results == {}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from paoncodec.errors import UsageError
+from paoncodec.errors import UsageError, WeightsError
 from paoncodec.training import (
     Progress,
     RunDirectory,
@@ -323,3 +323,44 @@ def test_a_full_disk_at_a_checkpoint_keeps_the_last_one(toy: type[Any], tmp_path
     assert state is not None
     assert state["step"] == 4
     assert not list(run.path.glob(".*"))
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, OverflowError, WeightsError])
+def test_weights_that_cannot_be_exported_stop_with_the_step_and_keep_the_checkpoint(
+    toy: type[Any], tmp_path: Path, kind: type[Exception]
+) -> None:
+    class Task(toy):
+        losses = iter([1.0, 2.0])  # the second is not the best: only the checkpoint is exported
+
+        def validate(self, model: torch.nn.Module) -> dict[str, float]:
+            return {"loss": next(self.losses)}
+
+        def export(self, model: torch.nn.Module, path: str, metadata: dict[str, str]) -> None:
+            if metadata["step"] == "8":
+                raise kind("Invalid pmf")
+            super().export(model, path, metadata)
+
+    run = RunDirectory(tmp_path / "run")
+    task = Task(config())
+    with pytest.raises(TrainingDiverged, match=r"^step 8: .*Invalid pmf") as caught:
+        Trainer(task, run).fit()
+    assert caught.value.exit_code == 1
+    assert task.closed
+    state = run.load()
+    assert state is not None
+    assert state["step"] == 4
+    assert run.weights_file("last").read_text().split()[0] == "4"
+    assert not list(run.path.glob(".*"))
+
+
+def test_exported_files_do_not_tell_the_time(toy: type[Any], tmp_path: Path) -> None:
+    told: list[dict[str, str]] = []
+
+    class Task(toy):
+        def export(self, model: torch.nn.Module, path: str, metadata: dict[str, str]) -> None:
+            told.append(metadata)
+            super().export(model, path, metadata)
+
+    Trainer(Task(config(steps=4)), RunDirectory(tmp_path / "run")).fit()
+    assert told
+    assert all(metadata == {"step": "4"} for metadata in told)
