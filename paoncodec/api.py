@@ -8,6 +8,8 @@ pixels a thin line is enlarged to, is checked after.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
@@ -50,6 +52,7 @@ __all__ = [
     "file_bytes",
     "info",
     "load_codec",
+    "rate_map",
 ]
 
 DEFAULT_MODEL = "mbt-paon-small"
@@ -165,6 +168,32 @@ def info(data: DataSource) -> dict[str, Any]:
     }
 
 
+def rate_map(
+    data: DataSource, *, max_pixels: int = MAX_PIXELS, model: ModelSource | None = None
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Where the bits of a `.bin` file went, as its model's probabilities say.
+
+    Args:
+        data, max_pixels, model: as for `decode`.
+
+    Returns:
+        For each part of the payload the bits at each position of its latents, (H', W'), all
+        channels together. The first position is the picture's upper left corner; the last may lie
+        beyond it, since what is coded has sides that the model can halve often enough. The sum is
+        what the file holds, but for its header and some bytes at the ends of strings.
+
+    Raises:
+        As `decode`, but for DecodeDesync.
+    """
+    container = read(file_bytes(data), Limits(max_pixels))
+    weights = zoo.find(container.header.model, container.header.weights_id, given=model)
+    codec = _shared_codec(weights)
+    shape = _latent_shape(codec, container.header, max_pixels)
+    with _locating(container.header):
+        [bits] = codec.spent(_strings(container), shape)
+    return bits
+
+
 def file_bytes(source: DataSource) -> bytes:
     """The bytes of a `.bin` file; no memory is taken for a file that does not start as ours do.
 
@@ -255,21 +284,37 @@ def _decompress(
 
     from paoncodec.images import to_uint8
 
-    header, sections = container.header, container.sections
-    factor = codec.downsampling_factor
-    full_height, full_width = _enlarged(header.height, header.width, factor)
-    allowed = max(_ENLARGEMENT * max_pixels, _FEW_PIXELS)
-    if full_height * full_width > allowed:
-        raise LimitExceeded(full_width, full_height, allowed, offset_of(header, "width"))
-    strings = [[sections[SectionKind.Y]], [sections[SectionKind.Z]]]
-    try:
-        with torch.inference_mode():
-            decoded = codec.decompress(strings, (full_height // factor, full_width // factor))
-    except MalformedStream as error:  # a codec knows its strings, not where they stood
-        raise MalformedStream(error.field, _start(header, error.field), error.reason) from error
+    header = container.header
+    shape = _latent_shape(codec, header, max_pixels)
+    with _locating(header), torch.inference_mode():
+        decoded = codec.decompress(_strings(container), shape)
     _check_digest(decoded["digests"][0], header)
     samples = decoded["x_hat"][0, :, : header.height, : header.width].permute(1, 2, 0).numpy()
     return to_uint8(samples.mean(axis=2, keepdims=True) if header.channels == 1 else samples)
+
+
+def _strings(container: Container) -> list[list[bytes]]:
+    """As a codec takes them."""
+    return [[container.sections[SectionKind.Y]], [container.sections[SectionKind.Z]]]
+
+
+def _latent_shape(codec: CompressionModel, header: Header, max_pixels: int) -> tuple[int, int]:
+    """Sides of the smallest latents; LimitExceeded if the model would enlarge the picture much."""
+    factor = codec.downsampling_factor
+    height, width = _enlarged(header.height, header.width, factor)
+    allowed = max(_ENLARGEMENT * max_pixels, _FEW_PIXELS)
+    if height * width > allowed:
+        raise LimitExceeded(width, height, allowed, offset_of(header, "width"))
+    return height // factor, width // factor
+
+
+@contextmanager
+def _locating(header: Header) -> Iterator[None]:
+    """A codec knows its strings, not where they stood in the file."""
+    try:
+        yield
+    except MalformedStream as error:
+        raise MalformedStream(error.field, _start(header, error.field), error.reason) from error
 
 
 def _enlarged(height: int, width: int, factor: int) -> tuple[int, int]:
