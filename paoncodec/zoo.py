@@ -7,28 +7,24 @@ The zoo is the folder `zoo_data` of the package: `<name>.safetensors` and beside
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paoncodec.errors import WeightsError
+from paoncodec.quality import quality_of
 
 if TYPE_CHECKING:
     from compressai.models import CompressionModel
 
-__all__ = ["Weights", "WeightsCard", "find", "list_cards", "load", "quality_of", "resolve"]
+__all__ = ["Weights", "WeightsCard", "find", "list_cards", "load", "resolve"]
 
 FOLDER = Path(__file__).with_name("zoo_data")
-
-# λ of the qualities 1 to 6: CompressAI's grid for mean squared error, its first six.
-_LMBDA_GRID = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483)
 
 _IDENTITY_BYTES = 8
 _LONGEST_NAME = 32
@@ -44,7 +40,7 @@ class WeightsCard:
         name: 1 to 32 of a-z, 0-9, `.`, `_` and `-`; files carry it.
         arch: architecture, by its name in `paoncodec.codecs`.
         config: options of the architecture.
-        quality: on the user's scale, 1 to 6; see `quality_of`.
+        quality: on the user's scale, 1 to 6; see `paoncodec.quality`.
         lmbda: λ in λ·255²·MSE + bpp.
         metric: what the distortion was measured with, such as "mse".
         sha256: of the weights file, 64 hexadecimal digits.
@@ -108,27 +104,6 @@ class Weights:
     def identity(self) -> bytes:
         """First 8 bytes of the SHA-256: what a header holds."""
         return bytes.fromhex(self.sha256)[:_IDENTITY_BYTES]
-
-
-def quality_of(lmbda: float) -> float:
-    """The quality, 1 to 6, that belongs to a λ: 0.0018 → 1, 0.013 → 4, 0.0483 → 6.
-
-    Between the λs of the whole qualities it is linear in log λ; beyond them it stays 1 or 6.
-
-    Raises:
-        ValueError: λ is not a positive number.
-
-    >>> quality_of(0.013), quality_of(1.0)
-    (4.0, 6.0)
-    """
-    if not 0 < lmbda < math.inf:
-        raise ValueError(f"lmbda is {lmbda}, legal is a positive number such as 0.013")
-    if lmbda <= _LMBDA_GRID[0]:
-        return 1.0
-    for below, (low, high) in enumerate(pairwise(_LMBDA_GRID), start=1):
-        if lmbda <= high:
-            return below + math.log(lmbda / low) / math.log(high / low)
-    return 6.0
 
 
 def list_cards() -> tuple[WeightsCard, ...]:

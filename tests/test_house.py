@@ -18,6 +18,7 @@ HOUSE = Path(paoncodec.__file__).parent
 LEVELS = {
     "": 0,
     "errors": 0,
+    "quality": 0,
     "bitstream": 1,
     "layers": 1,
     "images": 1,
@@ -37,6 +38,7 @@ LEVELS = {
 KEPT_OUT = {
     "paoncodec": {"torch", "numpy", "PIL", "compressai"},
     "paoncodec.errors": {"torch", "numpy", "PIL", "compressai"},
+    "paoncodec.quality": {"torch", "numpy", "PIL", "compressai"},
     "paoncodec.bitstream": {"torch", "numpy", "PIL", "compressai"},
     "paoncodec.images": {"torch", "compressai"},
     "paoncodec.cli": {"torch", "numpy", "compressai"},

@@ -28,6 +28,7 @@ from paoncodec.codecs.recipe import CodecRecipe, presets
 from paoncodec.entropy import Tails
 from paoncodec.errors import UsageError
 from paoncodec.images.crops import CropDataset, CropSpec, find_images, split
+from paoncodec.quality import quality_of
 from paoncodec.training import RunDirectory
 
 
@@ -83,7 +84,7 @@ def ship(
             name=name,
             arch=metadata["arch"],
             config=json.loads(metadata["config"]),
-            quality=zoo.quality_of(lmbda),
+            quality=quality_of(lmbda),
             lmbda=lmbda,
             metric="mse",
             sha256=sha256(content).hexdigest(),
