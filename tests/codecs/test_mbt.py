@@ -38,6 +38,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"shift": "none", "gdn": True},
     {"shift": "predicted", "gdn": True, "widths": (8, 10, 14)},
     {"shift": "none", "widths": (8, 16, 32), "hyper_width": 12, "context_width": 4},
+    {"shift": "none", "variable_rate": True},
 ]
 
 
