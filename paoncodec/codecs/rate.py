@@ -12,12 +12,19 @@ from torch import Tensor, nn
 
 from paoncodec.quality import DEFAULT, HIGHEST, LMBDA_GRID, LOWEST, lmbda_of
 
+#: The bits of photographs grow about with this power of λ (CompressAI's mbt2018 on Kodak: from 0.11
+#: to 0.89 bpp over the grid).
+_RATE_GROWTH = 2 / 3
+#: How far beyond the scale qualities are drawn before they are limited to it: the outermost ones
+#: are trained from one side only, and come up too seldom otherwise.
+_OVERSHOOT = 0.2
+
 
 class GainUnit(nn.Module):
-    """Gains before rounding and their counterparts after it (gain and inverse gain units, 3.1).
+    """Gains before rounding and their counterparts after it (gain and inverse gain units).
 
     Each whole quality has a gain per channel; between two of them the logarithms are interpolated
-    linearly, the paper's exponential interpolation (3.2), so that every quality from 1 to 6 has
+    linearly, their exponential interpolation, so that every quality from 1 to 6 has
     gains that rise smoothly. The counterpart is learned too and need not be the exact inverse.
 
     Parameters: ``log_gain`` and ``log_inverse``, each (6, channels). They start where the
@@ -59,6 +66,27 @@ class GainUnit(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.log_gain.shape[1]}"
+
+
+def draw_qualities(count: int) -> Tensor:
+    """(count,) random qualities for the images of a batch, spread over the scale 1 to 6.
+
+    One from each of ``count`` equal parts of the scale: every batch sees all rates.
+    """
+    place = (torch.arange(count) + torch.rand(count)) / count
+    low, high = LOWEST - _OVERSHOOT, HIGHEST + _OVERSHOOT
+    return (low + (high - low) * place).clamp(LOWEST, HIGHEST)
+
+
+def lmbdas_of(qualities: Tensor) -> Tensor:
+    """λ of each quality, as :func:`paoncodec.quality.lmbda_of`."""
+    return torch.tensor([lmbda_of(q) for q in qualities.tolist()])
+
+
+def shares_of(lmbdas: Tensor) -> Tensor:
+    """What each image's loss is multiplied by, so that a per cent of bits weighs the same at every
+    λ: what BD-rate asks for. 1 at quality 4."""
+    return (lmbdas / lmbda_of(DEFAULT)) ** -_RATE_GROWTH
 
 
 def _gains(logarithms: Tensor, quality: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from paoncodec.codecs import MBTPaon
-from paoncodec.codecs.rate import GainUnit
+from paoncodec.codecs.rate import GainUnit, draw_qualities, lmbdas_of, shares_of
 from paoncodec.quality import lmbda_of
 
 OPTIONS: dict[str, Any] = {
@@ -160,3 +160,25 @@ def test_a_model_of_one_rate_takes_no_quality() -> None:
     net = MBTPaon(8, 16, **OPTIONS).eval()
     with pytest.raises(ValueError, match="this model has one rate"):
         net(picture(), 4.0)
+
+
+def test_the_qualities_of_a_batch_are_spread_over_the_scale() -> None:
+    torch.manual_seed(0)
+    draws = torch.stack([draw_qualities(8) for _ in range(200)])
+    assert ((draws >= 1) & (draws <= 6)).all()
+    assert (draws.diff(dim=1) >= 0).all()
+    assert (draws[:, 0] < 1.5).all()
+    assert (draws[:, -1] > 5.5).all()
+    for end in (1, 6):  # the outermost ones come up themselves, not only what is near them
+        assert 0.2 < (draws == end).any(dim=1).float().mean() < 0.4
+    assert draws.flatten().mean() == pytest.approx(3.5, abs=0.05)
+
+
+def test_losses_weigh_the_same_per_cent_of_bits() -> None:
+    lmbdas = lmbdas_of(torch.tensor([1.0, 4.0, 6.0]))
+    torch.testing.assert_close(lmbdas, torch.tensor([0.0018, 0.013, 0.0483]))
+    shares = shares_of(lmbdas)
+    assert shares[1] == 1
+    # CompressAI's mbt2018 takes these bpp on Kodak.
+    relative = shares * torch.tensor([0.111, 0.432, 0.885])
+    assert relative.max() < 1.3 * relative.min()

@@ -123,6 +123,7 @@ def test_a_setting_that_does_not_exist_is_named() -> None:
     [
         ({"lmbda": 0}, "lmbda 0"),
         ({"lmbda": math.nan}, "lmbda nan"),
+        ({"lmbda": "all"}, "lmbda all: must be > 0, e.g. 0.013, or 'variable'"),
         ({"start": "warm"}, "choose linear or random"),
         ({"crop": 100}, "crop 100: must be a multiple of 64"),
         ({"validation_crop": 96}, "validation_crop 96: must be a multiple of 64"),
@@ -257,6 +258,49 @@ def test_rate_and_distortion_by_hand() -> None:
     assert figures["mse"] == pytest.approx(0.01)
     assert figures["psnr"] == pytest.approx(20, abs=1e-4)
     assert loss.item() == pytest.approx(0.01 * 255**2 * 0.01 + bpp)
+
+
+def test_each_image_has_its_lambda_and_share() -> None:
+    x = torch.zeros(2, 3, 4, 4)
+    levels = torch.tensor([0.1, 0.2])[:, None, None, None]
+    likelihoods = {"y": torch.stack([torch.full((6,), 0.25), torch.full((6,), 0.5)])}
+    out = {"x_hat": x + levels, "likelihoods": likelihoods}
+    lmbdas, shares = torch.tensor([0.01, 0.02]), torch.tensor([1.0, 0.5])
+    loss, figures = rate_distortion(out, x, lmbdas, shares)
+    first = 0.01 * 255**2 * 0.01 + 12 / 16
+    second = 0.5 * (0.02 * 255**2 * 0.04 + 6 / 16)
+    assert loss.item() == pytest.approx((first + second) / 2)
+    assert figures["bpp"] == pytest.approx((12 + 6) / 32)
+
+
+def test_one_network_learns_all_qualities(pictures: Path, tmp_path: Path) -> None:
+    task = CodecTask(recipe(pictures, lmbda="variable", steps=4, batch_size=4))
+    moved: set[str] = set()
+
+    def note(progress: Progress) -> None:
+        moved.update(
+            n for n, p in task.model.named_parameters() if p.grad is not None and p.grad.any()
+        )
+
+    run = RunDirectory(tmp_path / "run")
+    assert Trainer(task, run, note).fit()
+    assert {name for name, _ in task.model.named_parameters()} - moved == set()
+    model, about = load_weights(run.weights_file("last"))
+    assert (about["lmbda"], model.config.variable_rate) == ("variable", True)
+    validation = run.records()[-1]
+    points = [
+        (validation[f"validation_bpp_q{q}"], validation[f"validation_psnr_q{q}"])
+        for q in range(1, 7)
+    ]
+    assert points == sorted(points)
+    assert points[0][0] < points[-1][0]
+    assert points[0][1] < points[-1][1]
+    assert validation["validation_bpp"] == pytest.approx(sum(b for b, _ in points) / 6)
+
+
+def test_a_variable_network_needs_a_variable_lambda(pictures: Path) -> None:
+    with pytest.raises(UsageError, match=r"variable_rate with lmbda 0\.013: it takes 'variable'"):
+        recipe(pictures, {"variable_rate": True})
 
 
 def test_bfloat16_is_near_float32(pictures: Path) -> None:
