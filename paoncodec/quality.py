@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-__all__ = ["DEFAULT", "HIGHEST", "LMBDA_GRID", "LOWEST", "lmbda_of", "quality_of"]
+__all__ = ["DEFAULT", "HIGHEST", "LMBDA_GRID", "LOWEST", "VARIABLE", "lmbda_of", "quality_of"]
 
 #: λ of the qualities 1 to 6 in ``λ·255²·MSE + bpp``: CompressAI's grid for mean squared error, its
 #: first six, which are the paper's ("Padé Neurons for Efficient Neural Models", IV-B).
@@ -13,6 +13,8 @@ LMBDA_GRID = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483)
 LOWEST, HIGHEST = 1.0, 6.0
 #: What a model of all qualities codes with where nobody asks for another.
 DEFAULT = 4.0
+#: In place of a λ: all of them, by one network.
+VARIABLE = "variable"
 
 
 def quality_of(lmbda: float) -> float:

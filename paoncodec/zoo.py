@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paoncodec.errors import WeightsError
-from paoncodec.quality import quality_of
+from paoncodec.quality import VARIABLE, quality_of
 
 if TYPE_CHECKING:
     from compressai.models import CompressionModel
@@ -40,8 +40,8 @@ class WeightsCard:
         name: 1 to 32 of a-z, 0-9, `.`, `_` and `-`; files carry it.
         arch: architecture, by its name in `paoncodec.codecs`.
         config: options of the architecture.
-        quality: on the user's scale, 1 to 6; see `paoncodec.quality`.
-        lmbda: λ in λ·255²·MSE + bpp.
+        quality: on the user's scale, 1 to 6; see `paoncodec.quality`. None: all of them.
+        lmbda: λ in λ·255²·MSE + bpp. None: all of them.
         metric: what the distortion was measured with, such as "mse".
         sha256: of the weights file, 64 hexadecimal digits.
         licence: of the weights.
@@ -60,8 +60,8 @@ class WeightsCard:
     name: str
     arch: str
     config: Mapping[str, Any]
-    quality: float
-    lmbda: float
+    quality: float | None
+    lmbda: float | None
     metric: str
     sha256: str
     licence: str
@@ -76,7 +76,9 @@ class WeightsCard:
     def __post_init__(self) -> None:
         if not _LEGAL_NAME.fullmatch(self.name):
             raise ValueError(f"name is {self.name!r}, legal is 1 to 32 of [a-z0-9._-]")
-        if not 1 <= self.quality <= 6:
+        if (self.quality is None) != (self.lmbda is None):
+            raise ValueError(f"quality is {self.quality} and lmbda {self.lmbda}: both or neither")
+        if self.quality is not None and not 1 <= self.quality <= 6:
             raise ValueError(f"quality is {self.quality}, legal is 1 to 6")
         if not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise ValueError(f"sha256 is {self.sha256!r}, legal are 64 digits of 0-9a-f")
@@ -90,14 +92,14 @@ class Weights:
         name: what the header of a file made with them says, 1 to 32 of [a-z0-9._-].
         path: of the safetensors file.
         sha256: of that file, in hexadecimal.
-        quality: on the user's scale, 1 to 6.
+        quality: on the user's scale, 1 to 6; None: all of them.
         card: None for weights from elsewhere.
     """
 
     name: str
     path: Path
     sha256: str
-    quality: float
+    quality: float | None
     card: WeightsCard | None = field(default=None, compare=False)
 
     @property
@@ -189,8 +191,9 @@ def _from_card(card: WeightsCard) -> Weights:
 def _from_file(path: Path) -> Weights:
     metadata = _metadata(path)
     try:
-        arch, lmbda = metadata["arch"], float(metadata["lmbda"])
-        return Weights(_clean(path.stem) or _clean(arch), path, _digest_of(path), quality_of(lmbda))
+        arch, lmbda = metadata["arch"], metadata["lmbda"]
+        quality = None if lmbda == VARIABLE else quality_of(float(lmbda))
+        return Weights(_clean(path.stem) or _clean(arch), path, _digest_of(path), quality)
     except (KeyError, ValueError) as error:
         raise WeightsError(
             f"{path}: its metadata must say arch and lmbda ({error}); "

@@ -1,4 +1,4 @@
-"""What several of the maintainers' scripts need: PSNR, Pillow's codecs, cards, errors in a line."""
+"""What several of the maintainers' scripts need: Pillow's codecs, cards, errors in a line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,6 @@ import numpy.typing as npt
 from paoncodec.errors import PaonError
 from paoncodec.images import to_pil
 from paoncodec.zoo import WeightsCard
-
-
-def psnr(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of two 8-bit pictures in dB; infinite when they are equal."""
-    error = np.mean((before.astype(np.float64) - after) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
 def bits_per_pixel(size: int, picture: npt.NDArray[np.uint8]) -> float:

@@ -7,10 +7,8 @@ import shutil
 from importlib import resources
 from pathlib import Path
 
-from _common import psnr
-
 import paoncodec
-from paoncodec.images import read_image, write_image
+from paoncodec.images import psnr, read_image, write_image
 
 
 def main() -> None:

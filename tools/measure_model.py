@@ -25,13 +25,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from _common import bits_per_pixel, jpeg, psnr, run, webp, write_card
+from _common import bits_per_pixel, jpeg, run, webp, write_card
 from PIL import features
 
 import paoncodec
 from paoncodec import zoo
 from paoncodec.errors import UsageError
-from paoncodec.images import read_image
+from paoncodec.images import psnr, read_image
 
 Encoder: TypeAlias = Callable[[npt.NDArray[np.uint8], int], bytes]
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from _common import bits_per_pixel, jpeg, psnr, run
+from _common import bits_per_pixel, jpeg, run
 from PIL import Image, ImageDraw, ImageFont
 
 import paoncodec
 from paoncodec.api import DEFAULT_MODEL
-from paoncodec.images import read_image, to_pil, write_image
+from paoncodec.images import psnr, read_image, to_pil, write_image
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -20,7 +20,7 @@ from compressai.models.utils import conv, deconv
 from compressai.registry import register_model
 from torch import Tensor, nn
 
-from paoncodec.codecs.exact_mbt import ExactMBT
+from paoncodec.codecs.exact_mbt import ExactMBT, round_y
 from paoncodec.codecs.rate import GainUnit
 from paoncodec.entropy import FrozenTables, GaussianTables, Tails
 from paoncodec.layers import (
@@ -305,6 +305,16 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
             images.append(self.synthesis(y_hat[None].to(device), quality).clamp(0, 1))
             digests.append(digest)
         return {"x_hat": torch.cat(images), "digests": digests}
+
+    def reconstruct(self, x: Tensor, quality: float | None = None) -> Tensor:
+        """(B, 3, H, W): what :meth:`decompress` makes of :meth:`compress`, without the coding.
+
+        Args:
+            x, quality: as for :meth:`compress`.
+        """
+        rounded = [torch.from_numpy(round_y(self._latents(image, quality)[0])) for image in x]
+        images = [self.synthesis(y[None].to(x), quality).clamp(0, 1) for y in rounded]
+        return torch.cat(images)
 
     def estimate(self, x: Tensor, quality: float | None = None) -> list[dict[str, float]]:
         """Bits of y and z of each image, by the walk that also encodes and decodes.

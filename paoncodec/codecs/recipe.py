@@ -25,14 +25,12 @@ from paoncodec.codecs.starts import hyper_start, linear_start
 from paoncodec.errors import UsageError
 from paoncodec.images.crops import CropDataset, CropSpec, EpochSampler, find_images, split
 from paoncodec.layers import PadeSpec, PaLaConv2d, PaLaConvTranspose2d
-from paoncodec.quality import DEFAULT, LMBDA_GRID, lmbda_of
+from paoncodec.quality import DEFAULT, LMBDA_GRID, VARIABLE, lmbda_of
 from paoncodec.training import RESUMABLE, TrainConfig
 
 #: Decoded training pictures are kept up to this many bytes, all workers together.
 _CACHE_BYTES = 3 * 2**30
 _START_CROPS = 128
-#: In place of a λ: all of them.
-VARIABLE = "variable"
 #: Sides of what a codec's networks take are multiples of this.
 _GRID = 64
 
@@ -44,8 +42,8 @@ class CodecRecipe:
     Args:
         arch_name: architecture (:func:`paoncodec.codecs.registry.build`).
         arch: its options.
-        lmbda: λ in ``λ·255²·MSE + bpp``, or :data:`VARIABLE` for one network of all qualities: λ is
-            drawn for each image then.
+        lmbda: λ in ``λ·255²·MSE + bpp``; or :data:`paoncodec.quality.VARIABLE`, for one network of
+            all qualities: λ is then drawn for each image.
         data: folders of pictures.
         start: ``"linear"`` (:mod:`.starts`) or ``"random"``.
         lr_transforms: learning rate of g_a and g_s.

@@ -141,6 +141,7 @@ def test_what_is_decoded_at_its_quality_is_what_was_coded(net: MBTPaon) -> None:
         coded = net.compress(x, quality)
         decoded = net.decompress(coded["strings"], coded["shape"], quality)
         assert decoded["digests"] == coded["digests"]
+        assert torch.equal(decoded["x_hat"], net.reconstruct(x, quality))
         expected = net.synthesis(net.analysis(x, quality).round(), quality).clamp(0, 1)
         torch.testing.assert_close(decoded["x_hat"], expected, rtol=0, atol=1e-5)
 
