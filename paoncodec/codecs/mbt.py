@@ -6,7 +6,8 @@ Toderici, "Joint Autoregressive and Hierarchical Priors for Learned Image Compre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -130,8 +131,8 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
         self.config = cfg = MBTConfig(N, M, **options)
         self.N, self.M = cfg.N, cfg.M
         stages = (3, *cfg.widths, cfg.M)
-        self.g_a = _transform(PaLaConv2d, stages, cfg, inverse=False)
-        self.g_s = _transform(PaLaConvTranspose2d, stages[::-1], cfg, inverse=True)
+        self.g_a = _transform(self._down, stages, cfg, inverse=False)
+        self.g_s = _transform(self._up, stages[::-1], cfg, inverse=True)
         h = cfg.hyper_width
         self.h_a = nn.Sequential(
             conv(M, h, stride=1, kernel_size=3),
@@ -162,6 +163,17 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
         self.z_tables = FrozenTables()
         self.y_tables = GaussianTables()
         self._exact: tuple[tuple[tuple[int, int], ...], ExactMBT] | None = None
+
+    #: What the names of the transforms' weights end in.
+    _weight = "numerator"
+
+    @staticmethod
+    def _down(n_in: int, n_out: int, cfg: MBTConfig) -> nn.Module:
+        return PaLaConv2d(n_in, n_out, 5, stride=2, shift=_SHIFTS[cfg.shift])
+
+    @staticmethod
+    def _up(n_in: int, n_out: int, cfg: MBTConfig) -> nn.Module:
+        return PaLaConvTranspose2d(n_in, n_out, 5, stride=2, shift=_SHIFTS[cfg.shift])
 
     def analysis(self, x: Tensor, quality: float | Tensor | None = None) -> Tensor:
         """g_a and the gains: y as it is rounded.
@@ -340,9 +352,36 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
         Raises:
             ValueError, KeyError: the state dict is not an MBT-Paon's.
         """
-        net = cls(**_config_of(state_dict).to_json())
+        net = cls(**_config_of(state_dict, cls._weight).to_json())
         net.load_state_dict(state_dict)
         return net
+
+
+class MBT2018(MBTPaon):
+    """The same codec with CompressAI's own transforms: convolutions with GDN between them.
+
+    Minnen, Ballé and Toderici (2018) in any widths, to compare Padé neurons with: equal sizes,
+    equal entropy model, equal files.
+
+    Raises:
+        ValueError: options that convolutions do not have (a shift), or no GDN.
+    """
+
+    _weight = "weight"
+
+    def __init__(self, N: int = 192, M: int = 192, **options: Any) -> None:
+        options = {"gdn": True, "shift": "none", **options}
+        if not options["gdn"] or options["shift"] != "none":
+            raise ValueError("convolutions come with GDN and without shift")
+        super().__init__(N, M, **options)
+
+    @staticmethod
+    def _down(n_in: int, n_out: int, cfg: MBTConfig) -> nn.Module:
+        return conv(n_in, n_out)
+
+    @staticmethod
+    def _up(n_in: int, n_out: int, cfg: MBTConfig) -> nn.Module:
+        return deconv(n_in, n_out)
 
 
 def _of_one_rate(y: Tensor, quality: float | Tensor | None) -> Tensor:
@@ -358,11 +397,14 @@ def _unrounded(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def _transform(
-    layer: type, stages: tuple[int, ...], cfg: MBTConfig, inverse: bool
+    layer: Callable[[int, int, MBTConfig], nn.Module],
+    stages: tuple[int, ...],
+    cfg: MBTConfig,
+    inverse: bool,
 ) -> nn.Sequential:
     steps: list[nn.Module] = []
     for i, (n_in, n_out) in enumerate(pairwise(stages)):
-        steps.append(layer(n_in, n_out, 5, stride=2, shift=_SHIFTS[cfg.shift]))
+        steps.append(layer(n_in, n_out, cfg))
         if cfg.gdn and i < len(stages) - 2:
             steps.append(GDN(n_out, inverse=inverse))
     return nn.Sequential(*steps)
@@ -374,13 +416,13 @@ def _bottleneck_rows(prior: EntropyBottleneck) -> tuple[list[Tensor], list[int]]
     return [cdf[:length] for cdf, length in rows], prior.offset.tolist()
 
 
-def _config_of(state: Mapping[str, Tensor]) -> MBTConfig:
-    layers = [k for k in state if k.startswith("g_a.") and k.endswith(".numerator")]
+def _config_of(state: Mapping[str, Tensor], weight: str) -> MBTConfig:
+    layers = [k for k in state if re.fullmatch(rf"g_a\.\d+\.{weight}", k)]
     layers.sort(key=lambda k: int(k.split(".")[1]))
     if len(layers) != len(MBTConfig().widths) + 1:
         raise ValueError("not the state dict of an MBT-Paon: it has other layers in g_a")
     *widths, latents = (state[k].shape[0] for k in layers)
-    first = layers[0].removesuffix("numerator")
+    first = layers[0].removesuffix(weight)
     shift = "none"
     if first + "shifter.shift" in state:
         shift = "static"

@@ -21,10 +21,11 @@ from torch.utils.data import DataLoader
 
 from paoncodec.codecs.rate import draw_qualities, lmbdas_of, shares_of
 from paoncodec.codecs.registry import build, save_weights
-from paoncodec.codecs.starts import hyper_start, linear_start
+from paoncodec.codecs.starts import Down, Up, hyper_start, linear_start
 from paoncodec.errors import UsageError
 from paoncodec.images.crops import CropDataset, CropSpec, EpochSampler, find_images, split
-from paoncodec.layers import PadeSpec, PaLaConv2d, PaLaConvTranspose2d
+from paoncodec.layers import PadeSpec
+from paoncodec.layers.base import PaLa
 from paoncodec.quality import DEFAULT, LMBDA_GRID, VARIABLE, lmbda_of
 from paoncodec.training import RESUMABLE, TrainConfig
 
@@ -303,10 +304,10 @@ def check_linear_start(model: nn.Module) -> None:
     """Refuses a model whose transforms :func:`.linear_start` cannot set.
 
     Raises:
-        UsageError: g_a and g_s are not mirrored smooth [1/1] Padé layers, 5×5 with stride 2, of any
-            number and widths, with nothing but GDN between them.
+        UsageError: g_a and g_s are not mirrored smooth [1/1] Padé layers or convolutions, 5×5 with
+            stride 2, of any number and widths, with nothing but GDN between them.
     """
-    sides = [_pade_layers(getattr(model, name, ())) for name in ("g_a", "g_s")]
+    sides = [_stages(getattr(model, name, ())) for name in ("g_a", "g_s")]
     if not all(sides):
         fault = "g_a or g_s has layers of another kind"
     else:
@@ -316,21 +317,27 @@ def check_linear_start(model: nn.Module) -> None:
         fault = "g_s does not mirror g_a"
     raise UsageError(
         f"start 'linear' does not fit {type(model).__name__}: {fault}; it takes smooth [1/1] Padé "
-        "layers, 5x5 with stride 2: choose start 'random'"
+        "layers or convolutions, 5x5 with stride 2: choose start 'random'"
     )
 
 
-def _pade_layers(layers: Any) -> list[PaLaConv2d | PaLaConvTranspose2d]:
-    """The Padé layers of a transform; none where one of its layers does not fit."""
+def _stages(layers: Any) -> list[Down | Up]:
+    """The layers of a transform without its GDN; none where one of them does not fit."""
     found = [layer for layer in layers if not isinstance(layer, GDN)]
     return found if all(_fits(layer) for layer in found) else []
 
 
 def _fits(layer: nn.Module) -> bool:
-    if not isinstance(layer, (PaLaConv2d, PaLaConvTranspose2d)):
+    if isinstance(layer, PaLa):
+        wanted: tuple[Any, ...] = (5, 2, 2, 1, PadeSpec(1, 1, "smooth"))
+    elif isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        if layer.bias is None:
+            return False
+        wanted = ((5, 5), (2, 2), (2, 2), 1, None)
+    else:
         return False
-    form = (layer.kernel_size, layer.stride, layer.padding, layer.groups)
-    return form == (5, 2, 2, 1) and layer.spec == PadeSpec(1, 1, "smooth")
+    names = ("kernel_size", "stride", "padding", "groups", "spec")
+    return tuple(getattr(layer, name, None) for name in names) == wanted
 
 
 def _adam(groups: list[tuple[list[nn.Parameter], float]]) -> torch.optim.Optimizer:

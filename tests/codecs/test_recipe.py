@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from compressai.models.utils import deconv
 from PIL import Image
 from torch import Tensor, nn
 
@@ -168,7 +169,8 @@ def up(i: int, o: int) -> nn.Module:
     [
         nn.Linear(3, 3),
         transforms(),
-        transforms(nn.Conv2d(3, 8, 5, 2, 2), mirror=(up(8, 3),)),
+        transforms(nn.Conv2d(3, 8, 5, 1, 2), mirror=(up(8, 3),)),
+        transforms(nn.Conv2d(3, 8, 5, 2, 2, bias=False), mirror=(up(8, 3),)),
         transforms(down(3, 8), nn.ReLU(), down(8, 8), mirror=(up(8, 8), up(8, 3))),
         transforms(down(3, 8, kernel_size=3), mirror=(up(8, 3),)),
         transforms(down(3, 8, stride=1), mirror=(up(8, 3),)),
@@ -187,13 +189,22 @@ def test_a_model_that_the_linear_start_does_not_fit_is_refused(model: nn.Module)
 def test_the_linear_start_fits_any_depth() -> None:
     check_linear_start(transforms(down(3, 8), mirror=(up(8, 3),)))
     check_linear_start(transforms(*[down(3, 3)] * 5, mirror=(up(3, 3),) * 5))
+    check_linear_start(transforms(nn.Conv2d(3, 8, 5, 2, 2), mirror=(deconv(8, 3),)))
 
 
-@pytest.mark.parametrize("options", [{"gdn": True}, {"shift": "static"}, {"widths": [4, 8, 16]}])
+@pytest.mark.parametrize(
+    ("arch", "options"),
+    [
+        ("mbt-paon", {"gdn": True}),
+        ("mbt-paon", {"shift": "static"}),
+        ("mbt-paon", {"widths": [4, 8, 16]}),
+        ("mbt-2018", {}),
+    ],
+)
 def test_the_linear_start_fits_every_form_of_the_codec(
-    pictures: Path, options: dict[str, Any]
+    pictures: Path, arch: str, options: dict[str, Any]
 ) -> None:
-    task = CodecTask(recipe(pictures, options))
+    task = CodecTask(dataclasses.replace(recipe(pictures, options), arch_name=arch))
     task.start()
     _, figures = task.loss(next(task.batches(0)))
     assert figures["psnr"] > 25

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from compressai.models.utils import conv, deconv
 from torch import Tensor, nn
 
 from paoncodec.codecs import build
@@ -72,6 +73,16 @@ def nested_klt(
     return coefficients, x + mean[:, None, None]
 
 
+class Convolutions(nn.Module):
+    """g_a and g_s of the given widths, ordinary convolutions."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        pairs = list(pairwise((3, *widths)))
+        self.g_a = nn.Sequential(*[conv(i, o) for i, o in pairs])
+        self.g_s = nn.Sequential(*[deconv(o, i) for i, o in pairs[::-1]])
+
+
 @pytest.mark.parametrize("lmbda", [0.0018, 0.013, 0.18])
 def test_the_quantisation_step_is_the_cheapest(lmbda: float) -> None:
     def cost(step: float) -> float:
@@ -87,11 +98,12 @@ def test_the_step_falls_with_the_root_of_lambda() -> None:
     assert quantisation_step(0.04) == pytest.approx(quantisation_step(0.01) / 2)
 
 
+@pytest.mark.parametrize("kind", [Transforms, Convolutions])
 @pytest.mark.parametrize("widths", [(8, 12), (6, 14, 20), (12, 20, 24, 24)])
-def test_it_is_the_nested_transform(widths: tuple[int, ...]) -> None:
+def test_it_is_the_nested_transform(widths: tuple[int, ...], kind: type[nn.Module]) -> None:
     torch.manual_seed(0)
     images = torch.rand(24, 3, 64, 64) * 0.2 + smooth(24, 64) * 0.8
-    model = Transforms(*widths)
+    model = kind(*widths)
     deviations = linear_start(model, images, LMBDA)
     coefficients, pictures = nested_klt(images.double().numpy(), widths)
     with torch.no_grad():
