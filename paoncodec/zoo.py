@@ -1,7 +1,8 @@
 """Weights by name: what each file is, where it is, and whether it is the one it should be.
 
-The zoo is the folder `zoo_data` of the package: `<name>.safetensors` and beside it its card,
-`<name>.json`. Finding and verifying weights takes no torch; only `load` does.
+The zoo is the folder `zoo_data` of the package: `<name>.safetensors`, beside it its card,
+`<name>.json`, and a file that the weights made, `<name>.bin`. Finding and verifying weights takes
+no torch; only `load` does.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class WeightsCard:
         results: measured on real files, data set → figure → value.
         minutes: of training, on two CPU cores unless the command says otherwise; 0 if unknown.
         measured_by: the command that measured the results.
+        check: what came of the test picture, see `paoncodec.evaluation.zoo_check`; its file stands
+            beside the weights as `<name>.bin`.
         note: in what the command would not make the very same weights, and whatever else matters.
 
     Raises:
@@ -71,6 +74,7 @@ class WeightsCard:
     results: Mapping[str, Mapping[str, float]]
     minutes: float = 0.0
     measured_by: str = ""
+    check: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
     def __post_init__(self) -> None:

@@ -1,0 +1,1 @@
+"""How good a codec is: measuring on real files, comparing, plots, a report."""
