@@ -8,11 +8,11 @@ pixels a thin line is enlarged to, is checked after.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from paoncodec import zoo
 from paoncodec.bitstream import (
@@ -35,10 +35,13 @@ from paoncodec.errors import (
     NotOurFile,
     UsageError,
 )
+from paoncodec.quality import DEFAULT, HIGHEST, LOWEST
+from paoncodec.targets import Target, find_quality
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import torch
     from compressai.models import CompressionModel
     from PIL import Image
 
@@ -72,39 +75,48 @@ _MAGIC_BYTES = 4
 
 
 def encode(
-    image: ImageSource, quality: float | None = None, model: ModelSource = DEFAULT_MODEL
+    image: ImageSource,
+    quality: float | None = None,
+    model: ModelSource | Sequence[ModelSource] = DEFAULT_MODEL,
+    *,
+    target_bpp: float | None = None,
+    target_psnr: float | None = None,
+    target_size: int | None = None,
 ) -> bytes:
     """Code a picture: the bytes of a `.bin` file (docs/format.md).
 
     Args:
         image: a path, the bytes of an image file, a binary file object, a Pillow image, or a
             uint8 array (H, W), (H, W, 1) or (H, W, 3). Any size from 1×1, grey or RGB.
-        quality: 1 (small files) to 6. None: that of the model.
-        model: a name of the zoo or the path of a weights file.
+        quality: 1 (small files) to 6. None: that of the model, or 4 if it has them all.
+        model: a name of the zoo or the path of a weights file. With a target it may be several of
+            one quality each: the file is that of the model that comes nearest.
+        target_bpp, target_size: the file has at most so many bits per pixel, or bytes: the highest
+            quality that does. A search; it takes about eight times as long.
+        target_psnr: the picture has at least so many dB: the lowest quality that does.
 
     Raises:
-        UsageError: the model cannot do this quality.
+        UsageError: the model cannot do this quality, or reach this target.
         ImageError: the picture cannot be read, or is of a kind that is not supported.
         WeightsError: the model's weights are missing or damaged.
     """
     from paoncodec.images import read_image
 
-    weights = zoo.resolve(model)
-    coded_quality = _quality(weights, quality)
-    pixels = read_image(image)
-    height, width, channels = pixels.shape
-    coded = _compress(_shared_codec(weights), pixels)
-    y_strings, z_strings = coded["strings"]
-    header = Header(
-        model=weights.name,
-        weights_id=weights.identity,
-        width=width,
-        height=height,
-        channels=channels,
-        quality=coded_quality,
-        latents_crc=coded["digests"][0],
+    models = [model] if isinstance(model, (str, os.PathLike)) else model
+    choice = [zoo.resolve(one) for one in models]
+    target = _target(quality, bpp=target_bpp, psnr=target_psnr, size=target_size)
+    _check_choice(choice, target)
+    if target is None:
+        asked = _quality(choice[0], quality)
+        return _Picture(read_image(image)).file(choice[0], asked)
+    picture = _Picture(read_image(image))
+    if choice[0].quality is None:
+        found = find_quality(target, lambda q: picture.figure(target, choice[0], q))
+        return picture.file(choice[0], found)
+    nearest = min(
+        choice, key=lambda w: target.distance(picture.figure(target, w, _quality(w, None)))
     )
-    return write(header, {SectionKind.Z: z_strings[0], SectionKind.Y: y_strings[0]})
+    return picture.file(nearest, _quality(nearest, None))
 
 
 def decode(
@@ -130,7 +142,7 @@ def decode(
     # Everything about the file is known to be right: now torch may be loaded.
     from paoncodec.images import to_pil
 
-    return to_pil(_decompress(_shared_codec(weights), container, max_pixels))
+    return to_pil(_decompress(weights, container, max_pixels))
 
 
 def info(data: DataSource) -> dict[str, Any]:
@@ -233,7 +245,12 @@ def _shared_codec(weights: zoo.Weights) -> CompressionModel:
 
 
 def _quality(weights: zoo.Weights, asked: float | None) -> float:
-    """The quality to write; each model so far has exactly one."""
+    """The quality to write."""
+    if weights.quality is None:
+        try:
+            return round_quality(DEFAULT if asked is None else asked)
+        except ValueError as error:
+            raise UsageError(f"quality {asked}: choose {LOWEST:g} to {HIGHEST:g}") from error
     own = round_quality(weights.quality)
     if asked is not None and not abs(asked - weights.quality) < 1 / 256:
         raise UsageError(
@@ -243,6 +260,29 @@ def _quality(weights: zoo.Weights, asked: float | None) -> float:
     return own
 
 
+def _target(quality: float | None, **targets: float | None) -> Target | None:
+    """The one target that was given, if any."""
+    given = {kind: value for kind, value in targets.items() if value is not None}
+    if len(given) + (quality is not None) > 1:
+        names = [f"target {kind}" for kind in given] + ["quality"] * (quality is not None)
+        raise UsageError(f"{' and '.join(names)} together: choose one of them")
+    return next((Target(cast(Any, kind), value) for kind, value in given.items()), None)
+
+
+def _check_choice(choice: Sequence[zoo.Weights], target: Target | None) -> None:
+    if not choice:
+        raise UsageError("no model: give one, or leave it out for the default")
+    if len(choice) == 1:
+        return
+    if target is None:
+        raise UsageError(f"{len(choice)} models: choose one, or give a target")
+    for weights in choice:
+        if weights.quality is None:
+            raise UsageError(
+                f"{len(choice)} models, but {weights.name} has all qualities: give it alone"
+            )
+
+
 def _read_ours(file: BinaryIO) -> bytes:
     head = file.read(_MAGIC_BYTES)
     if sniff(head) is Sniff.OTHER:
@@ -250,8 +290,56 @@ def _read_ours(file: BinaryIO) -> bytes:
     return head + file.read()
 
 
-def _compress(codec: CompressionModel, pixels: npt.NDArray[np.uint8]) -> dict[str, Any]:
-    """Strings and digests of uint8 (H, W, C), enlarged to right and below by its last samples."""
+class _Picture:
+    """Samples (H, W, C) that are coded, perhaps more than once."""
+
+    def __init__(self, pixels: npt.NDArray[np.uint8]) -> None:
+        self._pixels = pixels
+
+    def file(self, weights: zoo.Weights, quality: float) -> bytes:
+        """The bytes of a file."""
+        import torch
+
+        codec = _shared_codec(weights)
+        with torch.inference_mode():
+            coded = codec.compress(_input(codec, self._pixels), **_rate(weights, quality))
+        height, width, channels = self._pixels.shape
+        header = Header(
+            model=weights.name,
+            weights_id=weights.identity,
+            width=width,
+            height=height,
+            channels=channels,
+            quality=quality,
+            latents_crc=coded["digests"][0],
+        )
+        y_strings, z_strings = coded["strings"]
+        return write(header, {SectionKind.Z: z_strings[0], SectionKind.Y: y_strings[0]})
+
+    def figure(self, target: Target, weights: zoo.Weights, quality: float) -> float:
+        """The target's figure of the file of this quality."""
+        height, width, _ = self._pixels.shape
+        if target.kind != "psnr":
+            size = len(self.file(weights, quality))
+            return size if target.kind == "size" else 8 * size / (height * width)
+        import torch
+
+        from paoncodec.images import psnr
+
+        codec = _shared_codec(weights)
+        with torch.inference_mode():
+            x = _input(codec, self._pixels)
+            decoded = _samples(codec.reconstruct(x, **_rate(weights, quality)), self._pixels.shape)
+        return psnr(self._pixels, decoded)
+
+
+def _rate(weights: zoo.Weights, quality: float) -> dict[str, float]:
+    """What a codec is told of the quality: nothing, if it has only one."""
+    return {} if weights.quality is not None else {"quality": quality}
+
+
+def _input(codec: CompressionModel, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """(1, 3, H', W') of uint8 (H, W, C), enlarged to right and below by its last samples."""
     import numpy as np
     import torch
 
@@ -261,9 +349,16 @@ def _compress(codec: CompressionModel, pixels: npt.NDArray[np.uint8]) -> dict[st
     full = np.pad(pixels, margins, mode="edge")
     # A grey picture is coded as a coloured one with three equal channels.
     rgb = np.repeat(full, 3, axis=2) if channels == 1 else full
-    x = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
-    with torch.inference_mode():
-        return codec.compress(x)
+    return torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+
+
+def _samples(x_hat: torch.Tensor, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """uint8 (H, W, C) of a codec's output (1, 3, H', W')."""
+    from paoncodec.images import to_uint8
+
+    height, width, channels = shape
+    samples = x_hat[0, :, :height, :width].permute(1, 2, 0).numpy()
+    return to_uint8(samples.mean(axis=2, keepdims=True) if channels == 1 else samples)
 
 
 def _start(header: Header, section: str) -> int:
@@ -277,20 +372,18 @@ def _start(header: Header, section: str) -> int:
 
 
 def _decompress(
-    codec: CompressionModel, container: Container, max_pixels: int
+    weights: zoo.Weights, container: Container, max_pixels: int
 ) -> npt.NDArray[np.uint8]:
     """uint8 (H, W, C) of a verified file."""
     import torch
 
-    from paoncodec.images import to_uint8
-
     header = container.header
+    codec = _shared_codec(weights)
     shape = _latent_shape(codec, header, max_pixels)
     with _locating(header), torch.inference_mode():
-        decoded = codec.decompress(_strings(container), shape)
+        decoded = codec.decompress(_strings(container), shape, **_rate(weights, header.quality))
     _check_digest(decoded["digests"][0], header)
-    samples = decoded["x_hat"][0, :, : header.height, : header.width].permute(1, 2, 0).numpy()
-    return to_uint8(samples.mean(axis=2, keepdims=True) if header.channels == 1 else samples)
+    return _samples(decoded["x_hat"], (header.height, header.width, header.channels))
 
 
 def _strings(container: Container) -> list[list[bytes]]:

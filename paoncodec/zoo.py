@@ -1,34 +1,31 @@
 """Weights by name: what each file is, where it is, and whether it is the one it should be.
 
-The zoo is the folder `zoo_data` of the package: `<name>.safetensors` and beside it its card,
-`<name>.json`. Finding and verifying weights takes no torch; only `load` does.
+The zoo is the folder `zoo_data` of the package: `<name>.safetensors`, beside it its card,
+`<name>.json`, and a file that the weights made, `<name>.bin`. Finding and verifying weights takes
+no torch; only `load` does.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paoncodec.errors import WeightsError
+from paoncodec.quality import VARIABLE, quality_of
 
 if TYPE_CHECKING:
     from compressai.models import CompressionModel
 
-__all__ = ["Weights", "WeightsCard", "find", "list_cards", "load", "quality_of", "resolve"]
+__all__ = ["Weights", "WeightsCard", "find", "list_cards", "load", "resolve"]
 
 FOLDER = Path(__file__).with_name("zoo_data")
-
-# λ of the qualities 1 to 6: CompressAI's grid for mean squared error, its first six.
-_LMBDA_GRID = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483)
 
 _IDENTITY_BYTES = 8
 _LONGEST_NAME = 32
@@ -44,8 +41,8 @@ class WeightsCard:
         name: 1 to 32 of a-z, 0-9, `.`, `_` and `-`; files carry it.
         arch: architecture, by its name in `paoncodec.codecs`.
         config: options of the architecture.
-        quality: on the user's scale, 1 to 6; see `quality_of`.
-        lmbda: λ in λ·255²·MSE + bpp.
+        quality: on the user's scale, 1 to 6; see `paoncodec.quality`. None: all of them.
+        lmbda: λ in λ·255²·MSE + bpp. None: all of them.
         metric: what the distortion was measured with, such as "mse".
         sha256: of the weights file, 64 hexadecimal digits.
         licence: of the weights.
@@ -55,6 +52,8 @@ class WeightsCard:
         results: measured on real files, data set → figure → value.
         minutes: of training, on two CPU cores unless the command says otherwise; 0 if unknown.
         measured_by: the command that measured the results.
+        check: what came of the test picture, see `paoncodec.evaluation.zoo_check`; its file stands
+            beside the weights as `<name>.bin`.
         note: in what the command would not make the very same weights, and whatever else matters.
 
     Raises:
@@ -64,8 +63,8 @@ class WeightsCard:
     name: str
     arch: str
     config: Mapping[str, Any]
-    quality: float
-    lmbda: float
+    quality: float | None
+    lmbda: float | None
     metric: str
     sha256: str
     licence: str
@@ -75,12 +74,15 @@ class WeightsCard:
     results: Mapping[str, Mapping[str, float]]
     minutes: float = 0.0
     measured_by: str = ""
+    check: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
     def __post_init__(self) -> None:
         if not _LEGAL_NAME.fullmatch(self.name):
             raise ValueError(f"name is {self.name!r}, legal is 1 to 32 of [a-z0-9._-]")
-        if not 1 <= self.quality <= 6:
+        if (self.quality is None) != (self.lmbda is None):
+            raise ValueError(f"quality is {self.quality} and lmbda {self.lmbda}: both or neither")
+        if self.quality is not None and not 1 <= self.quality <= 6:
             raise ValueError(f"quality is {self.quality}, legal is 1 to 6")
         if not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise ValueError(f"sha256 is {self.sha256!r}, legal are 64 digits of 0-9a-f")
@@ -94,41 +96,20 @@ class Weights:
         name: what the header of a file made with them says, 1 to 32 of [a-z0-9._-].
         path: of the safetensors file.
         sha256: of that file, in hexadecimal.
-        quality: on the user's scale, 1 to 6.
+        quality: on the user's scale, 1 to 6; None: all of them.
         card: None for weights from elsewhere.
     """
 
     name: str
     path: Path
     sha256: str
-    quality: float
+    quality: float | None
     card: WeightsCard | None = field(default=None, compare=False)
 
     @property
     def identity(self) -> bytes:
         """First 8 bytes of the SHA-256: what a header holds."""
         return bytes.fromhex(self.sha256)[:_IDENTITY_BYTES]
-
-
-def quality_of(lmbda: float) -> float:
-    """The quality, 1 to 6, that belongs to a λ: 0.0018 → 1, 0.013 → 4, 0.0483 → 6.
-
-    Between the λs of the whole qualities it is linear in log λ; beyond them it stays 1 or 6.
-
-    Raises:
-        ValueError: λ is not a positive number.
-
-    >>> quality_of(0.013), quality_of(1.0)
-    (4.0, 6.0)
-    """
-    if not 0 < lmbda < math.inf:
-        raise ValueError(f"lmbda is {lmbda}, legal is a positive number such as 0.013")
-    if lmbda <= _LMBDA_GRID[0]:
-        return 1.0
-    for below, (low, high) in enumerate(pairwise(_LMBDA_GRID), start=1):
-        if lmbda <= high:
-            return below + math.log(lmbda / low) / math.log(high / low)
-    return 6.0
 
 
 def list_cards() -> tuple[WeightsCard, ...]:
@@ -214,8 +195,9 @@ def _from_card(card: WeightsCard) -> Weights:
 def _from_file(path: Path) -> Weights:
     metadata = _metadata(path)
     try:
-        arch, lmbda = metadata["arch"], float(metadata["lmbda"])
-        return Weights(_clean(path.stem) or _clean(arch), path, _digest_of(path), quality_of(lmbda))
+        arch, lmbda = metadata["arch"], metadata["lmbda"]
+        quality = None if lmbda == VARIABLE else quality_of(float(lmbda))
+        return Weights(_clean(path.stem) or _clean(arch), path, _digest_of(path), quality)
     except (KeyError, ValueError) as error:
         raise WeightsError(
             f"{path}: its metadata must say arch and lmbda ({error}); "

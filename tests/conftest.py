@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -15,6 +16,19 @@ settings.register_profile("paoncodec", deadline=None, derandomize=True)
 settings.load_profile("paoncodec")
 
 
+TINY = {
+    "N": 8,
+    "M": 12,
+    "widths": (8, 8, 8),
+    "hyper_width": 8,
+    "hyper_synthesis": (8, 8),
+    "hyper_out": 16,
+    "context_width": 16,
+    "parameter_widths": (16, 16),
+    "shift": "none",
+}
+
+
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights file of a real codec, untrained and as small as it goes, λ = 0.013."""
@@ -23,20 +37,42 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from paoncodec import codecs
 
     torch.manual_seed(0)
-    options = {
-        "M": 12,
-        "widths": (8, 8, 8),
-        "hyper_width": 8,
-        "hyper_synthesis": (8, 8),
-        "hyper_out": 16,
-        "context_width": 16,
-        "parameter_widths": (16, 16),
-        "shift": "none",
-    }
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    codecs.save_weights(
-        codecs.build("mbt-paon", {"N": 8, **options}), path, "mbt-paon", {"lmbda": "0.013"}
-    )
+    codecs.save_weights(codecs.build("mbt-paon", TINY), path, "mbt-paon", {"lmbda": "0.013"})
+    return path
+
+
+def waves(height: int, width: int) -> np.ndarray:
+    """A picture (H, W, 3) of slow waves under a little noise."""
+    y, x = np.mgrid[:height, :width] / 40
+    planes = [np.sin(3 * y + x), np.cos(2 * x - y), np.sin(x * y)]
+    noise = np.random.default_rng(0).normal(size=(height, width, 3))
+    return (128 + 90 * np.stack(planes, axis=-1) + 3 * noise).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def smooth() -> np.ndarray:
+    """A picture (96, 130, 3) of slow waves under a little noise."""
+    return waves(96, 130)
+
+
+@pytest.fixture(scope="session")
+def variable_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of all qualities; its transforms are linear, so a higher quality is a better one."""
+    import torch
+
+    from paoncodec import codecs
+    from paoncodec.codecs.starts import linear_start
+
+    torch.manual_seed(0)
+    options = {**TINY, "N": 12, "M": 48, "widths": (12, 24, 48), "variable_rate": True}
+    model = codecs.build("mbt-paon", options)
+    pixels = torch.from_numpy(waves(64, 256)).permute(2, 0, 1).float() / 255
+    deviations = linear_start(model, torch.stack(pixels.split(64, dim=2)), 0.013)
+    with torch.no_grad():
+        model.entropy_parameters[-1].bias[:48] = deviations
+    path = tmp_path_factory.mktemp("weights") / "variable.safetensors"
+    codecs.save_weights(model, path, "mbt-paon", {"lmbda": "variable"})
     return path
 
 

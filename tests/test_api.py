@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import paoncodec
-from paoncodec import api, zoo
+from paoncodec import api, codecs, zoo
 from paoncodec.bitstream import Container, Header, SectionKind, nbytes, read, unpack, write
 from paoncodec.errors import (
     DecodeDesync,
@@ -33,6 +33,9 @@ from paoncodec.errors import (
     UsageError,
     WeightsError,
 )
+from paoncodec.images import psnr
+from paoncodec.quality import lmbda_of
+from paoncodec.targets import Target
 
 SIZES = [(1, 1), (1, 17), (63, 64), (64, 64), (65, 127), (130, 3)]
 
@@ -374,3 +377,140 @@ def test_the_package_has_these_names() -> None:
     assert set(paoncodec.__all__) == names
     with pytest.raises(AttributeError, match="transcode"):
         paoncodec.transcode  # noqa: B018
+
+
+# Every quality, and targets
+
+
+def measured(data: bytes, pixels: np.ndarray, model: Path) -> float:
+    return psnr(pixels, np.asarray(paoncodec.decode(data, model=model)).reshape(pixels.shape))
+
+
+def test_a_model_of_all_qualities_codes_at_each_and_the_file_says_which(
+    variable_weights: Path,
+    smooth: np.ndarray,
+) -> None:
+    pixels = smooth
+    figures = []
+    for quality in (1, 3.5, 4.1, 6):
+        data = paoncodec.encode(pixels, quality, model=variable_weights)
+        assert paoncodec.info(data)["quality"] == round(quality * 256) / 256
+        figures.append((len(data), measured(data, pixels, variable_weights)))
+    assert figures == sorted(figures)
+    assert figures[0][0] < 0.8 * figures[-1][0]
+    assert figures[0][1] + 2 < figures[-1][1]
+
+
+def test_without_a_quality_it_is_4(variable_weights: Path, smooth: np.ndarray) -> None:
+    data = paoncodec.encode(smooth, model=variable_weights)
+    assert data == paoncodec.encode(smooth, 4, model=variable_weights)
+
+
+@pytest.mark.parametrize("quality", [0.99, 6.01, float("nan")])
+def test_no_quality_beyond_the_scale(
+    variable_weights: Path, smooth: np.ndarray, quality: float
+) -> None:
+    with pytest.raises(UsageError, match=r"^quality .*: choose 1 to 6"):
+        paoncodec.encode(smooth, quality, model=variable_weights)
+
+
+def test_the_picture_follows_the_quality_that_the_file_records(
+    variable_weights: Path, smooth: np.ndarray
+) -> None:
+    data = paoncodec.encode(smooth, 2, model=variable_weights)
+    other = changed(data, quality=5.0)
+    one, two = (paoncodec.decode(d, model=variable_weights) for d in (data, other))
+    assert np.any(np.asarray(one) != np.asarray(two))
+
+
+@pytest.mark.parametrize("kind", ["target_bpp", "target_size"])
+def test_a_target_of_bytes_is_the_best_that_fits(
+    variable_weights: Path, smooth: np.ndarray, kind: str
+) -> None:
+    pixels = smooth
+    sizes = [len(paoncodec.encode(pixels, q, model=variable_weights)) for q in (1, 6)]
+    wanted = sum(sizes) // 2
+    value = wanted if kind == "target_size" else 8 * wanted / (96 * 130)
+    data = paoncodec.encode(pixels, model=variable_weights, **{kind: value})
+    assert len(data) <= wanted
+    quality = paoncodec.info(data)["quality"]
+    assert 1 < quality < 6
+    assert len(paoncodec.encode(pixels, quality + 1 / 256, model=variable_weights)) > wanted
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_target_of_psnr_is_the_smallest_that_is_good_enough(
+    variable_weights: Path, smooth: np.ndarray, channels: int
+) -> None:
+    pixels = smooth[:, :, :channels]
+    ends = [
+        measured(paoncodec.encode(pixels, q, model=variable_weights), pixels, variable_weights)
+        for q in (1, 6)
+    ]
+    wanted = sum(ends) / 2
+    data = paoncodec.encode(pixels, model=variable_weights, target_psnr=wanted)
+    assert measured(data, pixels, variable_weights) >= wanted
+    below = paoncodec.info(data)["quality"] - 1 / 256
+    worse = paoncodec.encode(pixels, below, model=variable_weights)
+    assert measured(worse, pixels, variable_weights) < wanted
+
+
+def test_a_target_out_of_reach_is_refused(variable_weights: Path, smooth: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="100 bytes: quality 1, the lowest, has"):
+        paoncodec.encode(smooth, model=variable_weights, target_size=100)
+    with pytest.raises(UsageError, match="99 dB: quality 6, the highest, has"):
+        paoncodec.encode(smooth, model=variable_weights, target_psnr=99)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("target_size", 3000), ("target_psnr", 20.0)])
+def test_of_models_of_one_quality_the_nearest_is_taken(
+    tmp_path: Path, variable_weights: Path, smooth: np.ndarray, kind: str, value: float
+) -> None:
+    models = [one_quality(variable_weights, tmp_path, q) for q in (1, 4, 6)]
+    pixels = smooth
+    files = [paoncodec.encode(pixels, model=model) for model in models]
+    target = Target(kind.removeprefix("target_"), value)
+    figures = [
+        len(data) if kind == "target_size" else measured(data, pixels, model)
+        for data, model in zip(files, models, strict=True)
+    ]
+    nearest = min(range(3), key=lambda k: target.distance(figures[k]))
+    assert paoncodec.encode(pixels, model=models, **{kind: value}) == files[nearest]
+
+
+def one_quality(variable: Path, folder: Path, quality: int) -> Path:
+    """Weights of one quality that do what those of all do at it."""
+    model, _ = codecs.load_weights(variable)
+    fixed = codecs.build("mbt-paon", {**model.config.to_json(), "variable_rate": False})
+    state = model.state_dict()
+    gain, inverse = (
+        state.pop(f"gain.{name}")[quality - 1].exp() for name in ("log_gain", "log_inverse")
+    )
+    state["g_a.3.numerator"] *= gain[:, None, None, None]
+    state["g_a.3.bias"] *= gain
+    for name in ("numerator", "denominator"):
+        state[f"g_s.0.{name}"] *= inverse[:, None, None, None]
+    for name in [name for name in state if "_tables" in name]:
+        del state[name]
+    fixed.load_state_dict(state, strict=False)
+    path = folder / f"q{quality}.safetensors"
+    codecs.save_weights(fixed, path, "mbt-paon", {"lmbda": str(lmbda_of(quality))})
+    return path
+
+
+def test_targets_and_models_that_do_not_go_together(
+    variable_weights: Path, smooth: np.ndarray, tiny_weights: Path
+) -> None:
+    pixels = smooth
+    for arguments, words in [
+        ({"quality": 3, "target_bpp": 1}, "target bpp and quality together"),
+        ({"target_psnr": 30, "target_bpp": 1}, "target bpp and target psnr together"),
+        ({"model": []}, "no model"),
+        ({"model": [tiny_weights, tiny_weights]}, "2 models: choose one, or give a target"),
+        (
+            {"model": [tiny_weights, variable_weights], "target_bpp": 1},
+            "2 models, but variable has all qualities",
+        ),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            paoncodec.encode(pixels, **{"model": variable_weights, **arguments})

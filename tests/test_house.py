@@ -18,6 +18,7 @@ HOUSE = Path(paoncodec.__file__).parent
 LEVELS = {
     "": 0,
     "errors": 0,
+    "quality": 0,
     "bitstream": 1,
     "layers": 1,
     "images": 1,
@@ -25,6 +26,7 @@ LEVELS = {
     "training": 2,
     "codecs": 3,
     "vision": 3,
+    "targets": 4,
     "zoo": 4,
     "api": 5,
     "evaluation": 6,
@@ -37,6 +39,7 @@ LEVELS = {
 KEPT_OUT = {
     "paoncodec": {"torch", "numpy", "PIL", "compressai"},
     "paoncodec.errors": {"torch", "numpy", "PIL", "compressai"},
+    "paoncodec.quality": {"torch", "numpy", "PIL", "compressai"},
     "paoncodec.bitstream": {"torch", "numpy", "PIL", "compressai"},
     "paoncodec.images": {"torch", "compressai"},
     "paoncodec.cli": {"torch", "numpy", "compressai"},

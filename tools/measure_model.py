@@ -24,6 +24,7 @@ from paoncodec.evaluation.coders import Coder, PaonCoder
 from paoncodec.evaluation.curves import Curve, level_at
 from paoncodec.evaluation.pillow import PillowCoder
 from paoncodec.evaluation.runs import Options, evaluate, settings_of
+from paoncodec.quality import DEFAULT
 
 # Peer → the qualities of its curve: from below 0.1 bpp to far above our models.
 PEERS: Mapping[str, tuple[float, ...]] = {
@@ -32,19 +33,23 @@ PEERS: Mapping[str, tuple[float, ...]] = {
 }
 
 
-def report(images: Sequence[Path], model: str, dataset: str) -> dict[str, Any]:
+def report(
+    images: Sequence[Path], model: str, dataset: str, quality: float | None = None
+) -> dict[str, Any]:
     """Everything that was measured, of JSON types; a gain is None beyond the peer's curve.
 
     Args:
         images: picture files.
         model: name in the zoo or path of a weights file.
         dataset: what to call the pictures.
+        quality: None: that of the model, or the default if it has them all.
 
     Raises:
         ImageError: a picture cannot be measured.
     """
     weights = zoo.resolve(model)
-    ours = _measured(images, PaonCoder(model), ())
+    chosen = quality or weights.quality or DEFAULT
+    ours = _measured(images, PaonCoder(model), (chosen,))
     bpp, psnr = ours["results"]["bpp"][0], ours["results"]["psnr-rgb"][0]
     peers: dict[str, Any] = {}
     for name, qualities in PEERS.items():
@@ -65,6 +70,7 @@ def report(images: Sequence[Path], model: str, dataset: str) -> dict[str, Any]:
         "sha256": weights.sha256,
         "dataset": dataset,
         "images": len(images),
+        "quality": chosen,
         "bytes": sum(row["bytes"] for row in ours["images"]),
         "bpp": bpp,
         "psnr": psnr,
@@ -73,7 +79,8 @@ def report(images: Sequence[Path], model: str, dataset: str) -> dict[str, Any]:
             {"name": r["image"], "bytes": r["bytes"], "bpp": r["bpp"], "psnr": r["psnr-rgb"]}
             for r in ours["images"]
         ],
-        "command": f"python tools/measure_model.py {weights.name} --images DIR --dataset {dataset}",
+        "command": f"python tools/measure_model.py {weights.name} --images DIR --dataset {dataset}"
+        + ("" if quality is None else f" --quality {quality:g}"),
         "conditions": ours["conditions"],
     }
 
@@ -117,6 +124,7 @@ def with_result(card: zoo.WeightsCard, result: Mapping[str, Any]) -> zoo.Weights
         )
     figures: dict[str, float] = {
         "images": result["images"],
+        "quality": result["quality"],
         "bytes": result["bytes"],
         "bpp": round(result["bpp"], 5),
         "psnr": round(result["psnr"], 4),
@@ -138,6 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("model", help="name in the zoo, or path of a weights file")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR")
     parser.add_argument("--dataset", help="what to call the pictures (default: the folder's name)")
+    parser.add_argument("--quality", type=float, help="of a model that has them all")
     parser.add_argument("--card", metavar="NAME", help="of the zoo: write the results into it")
     parser.add_argument("--json", action="store_true", help="print one JSON object, no table")
     arguments = parser.parse_args(argv)
@@ -147,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     card = _card(arguments.card) if arguments.card else None
     dataset = arguments.dataset or arguments.images.resolve().name.lower()
-    result = report(find_images(arguments.images), arguments.model, dataset)
+    result = report(find_images(arguments.images), arguments.model, dataset, arguments.quality)
     print(json.dumps(result, indent=2) if arguments.json else table(result))
     if card is not None:
         write_card(with_result(card, result), zoo.FOLDER)

@@ -27,7 +27,9 @@ from paoncodec.codecs.calibration import fit_tails
 from paoncodec.codecs.recipe import CodecRecipe, presets
 from paoncodec.entropy import Tails
 from paoncodec.errors import UsageError
+from paoncodec.evaluation.zoo_check import observe
 from paoncodec.images.crops import CropDataset, CropSpec, find_images, split
+from paoncodec.quality import VARIABLE, quality_of
 from paoncodec.training import RunDirectory
 
 
@@ -42,7 +44,8 @@ def ship(
     note: str = "",
     pictures: Path | None = None,
 ) -> zoo.WeightsCard:
-    """Write a run's best weights, in half precision, and their card into a zoo's folder.
+    """Write a run's best weights, in half precision, their card, and a file that they make of the
+    test picture into a zoo's folder.
 
     Args:
         run_folder: directory of the run.
@@ -74,16 +77,18 @@ def ship(
     trained_by = command or training_command(settings)
     tails = None
     if pictures is not None:
-        tails, saved = fit_tails(model, held_out(pictures, CodecRecipe.from_json(settings)))
+        crops = held_out(pictures, CodecRecipe.from_json(settings))
+        qualities = range(1, 7) if metadata["lmbda"] == VARIABLE else (None,)
+        tails, saved = fit_tails(model, crops, qualities)
         note = f"{note} {_words(tails)}: {saved:.1%} fewer bits held out.".strip()
     content = _half_precision(model, metadata, tails)
-    lmbda = float(metadata["lmbda"])
+    lmbda = None if metadata["lmbda"] == VARIABLE else float(metadata["lmbda"])
     try:
         card = zoo.WeightsCard(
             name=name,
             arch=metadata["arch"],
             config=json.loads(metadata["config"]),
-            quality=zoo.quality_of(lmbda),
+            quality=None if lmbda is None else quality_of(lmbda),
             lmbda=lmbda,
             metric="mse",
             sha256=sha256(content).hexdigest(),
@@ -99,6 +104,9 @@ def ship(
         raise UsageError(f"{run_folder}: no card can be made: {error}") from error
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(target, content)
+    coded, observed = observe(target)
+    write_whole(folder / f"{name}.bin", coded)
+    card = replace(card, check=observed)
     write_card(card, folder)
     return card
 
@@ -176,7 +184,7 @@ def training_command(settings: Mapping[str, Any]) -> str:
         extra = "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
         return (
             f"paoncodec train --arch {recipe.arch_name} --preset {preset} "
-            f"--lmbda {recipe.lmbda:g}{extra} --data DIR --out RUN"
+            f"--lmbda {recipe.lmbda}{extra} --data DIR --out RUN"
         )
     raise UsageError(
         f"no preset ({', '.join(presets())}) and options give the run's settings: "

@@ -19,30 +19,54 @@ __all__ = ["encode"]
     "-q",
     "--quality",
     type=click.FloatRange(1, 6),
-    help="1 (small) to 6 (good).  [default: that of the model]",
+    help="1 (small) to 6 (good).  [default: that of the model, or 4]",
 )
+@click.option("--target-bpp", type=float, help="At most so many bits per pixel.")
+@click.option("--target-size", type=int, metavar="BYTES", help="At most so many bytes.")
+@click.option("--target-psnr", type=float, metavar="DB", help="At least so good.")
 @click.option(
     "--model",
-    default=api.DEFAULT_MODEL,
-    show_default=True,
-    help="Name of shipped weights, or a weights file.",
+    "models",
+    multiple=True,
+    help="Name of shipped weights, or a weights file. With a target it may be given several times, "
+    f"for models of one quality each.  [default: {api.DEFAULT_MODEL}]",
 )
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
-def encode(image: str, output: str | None, quality: float | None, model: str, force: bool) -> None:
+def encode(
+    image: str,
+    output: str | None,
+    quality: float | None,
+    target_bpp: float | None,
+    target_size: int | None,
+    target_psnr: float | None,
+    models: tuple[str, ...],
+    force: bool,
+) -> None:
     """Encode IMAGE, a picture file or - for stdin.
 
     8-bit grey and RGB pictures of any size, in any format that Pillow reads.
+
+    A target is met by a search over the qualities of the model, or among several models.
     """
     source = input_file(image)
     target = output or default_output(image, ".bin")
     check_output(target, image, force)
     start = perf_counter()
-    data = api.encode(source, quality, model)
+    data = api.encode(
+        source,
+        quality,
+        models or api.DEFAULT_MODEL,
+        target_bpp=target_bpp,
+        target_psnr=target_psnr,
+        target_size=target_size,
+    )
     seconds = perf_counter() - start
     write_output(target, data, force)
     facts = api.info(data)
+    if len(models) > 1:
+        click.echo(f"nearest of {len(models)} models: {facts['model']}", err=True)
     click.echo(
-        f"{facts['width']}x{facts['height']} px -> {len(data)} bytes ({facts['bpp']:.3f} bpp) "
-        f"in {seconds:.2f} s",
+        f"{facts['width']}x{facts['height']} px -> {len(data)} bytes ({facts['bpp']:.3f} bpp, "
+        f"quality {facts['quality']:g}) in {seconds:.2f} s",
         err=True,
     )

@@ -32,9 +32,23 @@ _ARCH = "mbt-paon"
 _LINE_EVERY = 60.0
 
 
+def _lmbda(text: str) -> float | str:
+    """A number; or the word that stands for many, which the recipe knows or refuses."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 @click.command()
 @click.option("--arch", help=f"Architecture.  [default: {_ARCH}]")
-@click.option("--lmbda", type=float, help="λ in λ·255²·MSE + bpp: larger is better and bigger.")
+@click.option(
+    "--lmbda",
+    type=_lmbda,
+    metavar="L",
+    help="λ in λ·255²·MSE + bpp: larger is better and bigger; or `variable`: one network for all "
+    "qualities.",
+)
 @click.option(
     "--data", multiple=True, metavar="DIR", help="Folder of pictures, searched through; repeatable."
 )
@@ -51,7 +65,7 @@ _LINE_EVERY = 60.0
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def train(
     arch: str | None,
-    lmbda: float | None,
+    lmbda: float | str | None,
     data: tuple[str, ...],
     out: str,
     resume: bool,

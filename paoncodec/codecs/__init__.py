@@ -8,7 +8,15 @@ with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r".torch\.jit\.\w+. is (deprecated|not)", _kind)
     import compressai  # noqa: F401
 
-from paoncodec.codecs.mbt import MBTConfig, MBTPaon
+from paoncodec.codecs.mbt import MBT2018, MBTConfig, MBTPaon
 from paoncodec.codecs.registry import ARCHITECTURES, build, load_weights, save_weights
 
-__all__ = ["ARCHITECTURES", "MBTConfig", "MBTPaon", "build", "load_weights", "save_weights"]
+__all__ = [
+    "ARCHITECTURES",
+    "MBT2018",
+    "MBTConfig",
+    "MBTPaon",
+    "build",
+    "load_weights",
+    "save_weights",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import product
 
 import torch
@@ -21,19 +21,24 @@ _LEAST_DEVIATION = 0.11
 
 
 @torch.no_grad()
-def fit_tails(model: CompressionModel, images: Iterable[Tensor]) -> tuple[Tails, float]:
+def fit_tails(
+    model: CompressionModel,
+    images: Iterable[Tensor],
+    qualities: Sequence[float | None] = (None,),
+) -> tuple[Tails, float]:
     """The mixture that codes the latents of ``images`` with fewest bits.
 
     Args:
         model: in evaluation mode; has ``distributions`` (see :class:`.MBTPaon`).
         images: each (3, H, W) in [0, 1], sides multiples of 64; none that results are measured on.
+        qualities: at which they are coded, all of them together; None where there is one only.
 
     Returns:
         The shape, and the fraction of y's bits that it saves against Gaussians.
     """
     residuals, deviations = [], []
-    for image in images:
-        y_hat, scales, means, _ = model.distributions(image[None])
+    for image, quality in product(images, qualities):
+        y_hat, scales, means, _ = model.distributions(image[None], quality)
         residuals.append((y_hat - means).flatten())
         deviations.append(scales.flatten().clamp(min=_LEAST_DEVIATION))
     residual, deviation = torch.cat(residuals).double(), torch.cat(deviations).double()

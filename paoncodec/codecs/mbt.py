@@ -6,7 +6,8 @@ Toderici, "Joint Autoregressive and Hierarchical Priors for Learned Image Compre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,7 +21,8 @@ from compressai.models.utils import conv, deconv
 from compressai.registry import register_model
 from torch import Tensor, nn
 
-from paoncodec.codecs.exact_mbt import ExactMBT
+from paoncodec.codecs.exact_mbt import ExactMBT, round_y
+from paoncodec.codecs.rate import GainUnit
 from paoncodec.entropy import Array, FrozenTables, GaussianTables, Tails
 from paoncodec.layers import (
     CausalConv2d,
@@ -51,6 +53,7 @@ class MBTConfig:
         gdn: generalised divisive normalisation between the stages (the paper does without).
         shift: ``"none"``, ``"static"`` (within one pixel) or ``"predicted"`` (per image), for every
             Padé layer of g_a and g_s.
+        variable_rate: one network for all qualities, by a :class:`.GainUnit`.
 
     Raises:
         ValueError: a width below 1 or an unknown shift.
@@ -66,6 +69,7 @@ class MBTConfig:
     parameter_widths: tuple[int, ...] = ()
     gdn: bool = False
     shift: str = "predicted"
+    variable_rate: bool = False
 
     def __post_init__(self) -> None:
         n, m = self.N, self.M
@@ -116,6 +120,9 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
 
     Shapes: x (B, 3, H, W) in [0, 1] with H and W multiples of 64; y (B, M, H/16, W/16);
     z (B, hyper_width, H/64, W/64).
+
+    Where the model has a variable rate, ``quality`` (1 to 6; one for all images or a tensor (B,);
+    default 4) says how finely y is rounded. A model of one rate takes no quality.
     """
 
     def __init__(self, N: int = 192, M: int = 192, **options: Any) -> None:
@@ -124,8 +131,8 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
         self.config = cfg = MBTConfig(N, M, **options)
         self.N, self.M = cfg.N, cfg.M
         stages = (3, *cfg.widths, cfg.M)
-        self.g_a = _transform(PaLaConv2d, stages, cfg, inverse=False)
-        self.g_s = _transform(PaLaConvTranspose2d, stages[::-1], cfg, inverse=True)
+        self.g_a = _transform(self._down, stages, cfg, inverse=False)
+        self.g_s = _transform(self._up, stages[::-1], cfg, inverse=True)
         h = cfg.hyper_width
         self.h_a = nn.Sequential(
             conv(M, h, stride=1, kernel_size=3),
@@ -152,41 +159,68 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
             nn.Conv2d(second, 2 * M, 1),
         )
         self.entropy_bottleneck = EntropyBottleneck(h)
+        self.gain = GainUnit(M) if cfg.variable_rate else None
         self.z_tables = FrozenTables()
         self.y_tables = GaussianTables()
         self._exact: tuple[tuple[tuple[int, int], ...], ExactMBT] | None = None
 
-    def analysis(self, x: Tensor) -> Tensor:
-        """g_a; its last layer in full precision under autocast: y needs steps finer than 1."""
+    #: What the names of the transforms' weights end in.
+    _weight = "numerator"
+
+    @staticmethod
+    def _down(n_in: int, n_out: int, cfg: MBTConfig) -> nn.Module:
+        return PaLaConv2d(n_in, n_out, 5, stride=2, shift=_SHIFTS[cfg.shift])
+
+    @staticmethod
+    def _up(n_in: int, n_out: int, cfg: MBTConfig) -> nn.Module:
+        return PaLaConvTranspose2d(n_in, n_out, 5, stride=2, shift=_SHIFTS[cfg.shift])
+
+    def analysis(self, x: Tensor, quality: float | Tensor | None = None) -> Tensor:
+        """g_a and the gains: y as it is rounded.
+
+        Under autocast the last layer keeps full precision: y needs steps finer than 1.
+        """
         *inner, last = self.g_a
         for layer in inner:
             x = layer(x)
-        return _unrounded(last, x)
+        y = _unrounded(last, x)
+        if self.gain is None:
+            return _of_one_rate(y, quality)
+        return self.gain.scale(y, self.gain.qualities(quality, len(y)))
 
-    def synthesis(self, y_hat: Tensor) -> Tensor:
-        """g_s; under autocast its first layer keeps full precision. Returns the weights' dtype."""
+    def synthesis(self, y_hat: Tensor, quality: float | Tensor | None = None) -> Tensor:
+        """g_s after the inverse gains. Returns the weights' dtype.
+
+        Under autocast the first layer keeps full precision.
+        """
+        if self.gain is None:
+            x = _of_one_rate(y_hat, quality)
+        else:
+            x = self.gain.unscale(y_hat, self.gain.qualities(quality, len(y_hat)))
         first, *inner = self.g_s
-        x = _unrounded(first, y_hat)
+        x = _unrounded(first, x)
         for layer in inner:
             x = layer(x)
         return x.to(next(first.parameters()).dtype)
 
-    def forward(self, x: Tensor) -> dict[str, Any]:
-        y_hat, scales, means, z_likelihoods = self.distributions(x)
+    def forward(self, x: Tensor, quality: float | Tensor | None = None) -> dict[str, Any]:
+        y_hat, scales, means, z_likelihoods = self.distributions(x, quality)
         y_likelihoods = self.gaussian_conditional._likelihood(y_hat, scales, means)
         y_likelihoods = self.gaussian_conditional.likelihood_lower_bound(y_likelihoods)
         return {
-            "x_hat": self.synthesis(y_hat),
+            "x_hat": self.synthesis(y_hat, quality),
             "likelihoods": {"y": y_likelihoods, "z": z_likelihoods},
         }
 
-    def distributions(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def distributions(
+        self, x: Tensor, quality: float | Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """ŷ, the deviations and means that are predicted for it, and the likelihoods of ẑ.
 
         The first three (B, M, H/16, W/16), the last as z; all float32, also under autocast. In
         training ŷ and ẑ are y and z with noise, otherwise they are rounded.
         """
-        y = self.analysis(x)
+        y = self.analysis(x, quality)
         with torch.autocast(x.device.type, enabled=False):
             z_hat, z_likelihoods = self.entropy_bottleneck(self.h_a(y))
             mode = "noise" if self.training else "dequantize"
@@ -241,18 +275,19 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_exact": None}  # made again from the weights
 
-    def compress(self, x: Tensor) -> dict[str, Any]:
+    def compress(self, x: Tensor, quality: float | None = None) -> dict[str, Any]:
         """Encodes images.
 
         Args:
             x: (B, 3, H, W) in [0, 1]; H and W multiples of 64, or such that y, rounded up at each
                 stage, has four times the sides of z.
+            quality: 1 to 6, where the model has a variable rate.
 
         Returns:
             ``strings``: [y strings, z strings], one of each per image; ``shape``: sides of z;
             ``digests``: CRC-32 of each image's integer latents.
         """
-        latents = [self._latents(image) for image in x]
+        latents = [self._latents(image, quality) for image in x]
         coded = [self.exact().encode(y, z) for y, z in latents]
         return {
             "strings": [[c.y for c in coded], [c.z for c in coded]],
@@ -260,8 +295,14 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
             "digests": [c.digest for c in coded],
         }
 
-    def decompress(self, strings: list[list[bytes]], shape: tuple[int, int]) -> dict[str, Any]:
+    def decompress(
+        self, strings: list[list[bytes]], shape: tuple[int, int], quality: float | None = None
+    ) -> dict[str, Any]:
         """Decodes what :meth:`compress` returned.
+
+        Args:
+            strings, shape: as returned.
+            quality: as given to it.
 
         Returns:
             ``x_hat``: (B, 3, 64·shape[0], 64·shape[1]) in [0, 1]; ``digests``: as decoded.
@@ -273,17 +314,27 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
         device = next(self.parameters()).device
         for y, z in zip(*strings, strict=True):
             y_hat, digest = self.exact().decode(y, z, (shape[0], shape[1]))
-            images.append(self.synthesis(y_hat[None].to(device)).clamp(0, 1))
+            images.append(self.synthesis(y_hat[None].to(device), quality).clamp(0, 1))
             digests.append(digest)
         return {"x_hat": torch.cat(images), "digests": digests}
 
-    def estimate(self, x: Tensor) -> list[dict[str, float]]:
+    def reconstruct(self, x: Tensor, quality: float | None = None) -> Tensor:
+        """(B, 3, H, W): what :meth:`decompress` makes of :meth:`compress`, without the coding.
+
+        Args:
+            x, quality: as for :meth:`compress`.
+        """
+        rounded = [torch.from_numpy(round_y(self._latents(image, quality)[0])) for image in x]
+        images = [self.synthesis(y[None].to(x), quality).clamp(0, 1) for y in rounded]
+        return torch.cat(images)
+
+    def estimate(self, x: Tensor, quality: float | None = None) -> list[dict[str, float]]:
         """Bits of y and z of each image, by the walk that also encodes and decodes.
 
         Args:
-            x: as for :meth:`compress`.
+            x, quality: as for :meth:`compress`.
         """
-        return [self.exact().estimate(*self._latents(image)) for image in x]
+        return [self.exact().estimate(*self._latents(image, quality)) for image in x]
 
     def spent(self, strings: list[list[bytes]], shape: tuple[int, int]) -> list[dict[str, Array]]:
         """Where the bits of each image went; arguments and errors as for :meth:`decompress`.
@@ -296,9 +347,9 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
             self.exact().spent(y, z, (shape[0], shape[1])) for y, z in zip(*strings, strict=True)
         ]
 
-    def _latents(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def _latents(self, image: Tensor, quality: float | None) -> tuple[Tensor, Tensor]:
         """y and z of one image (3, H, W), by itself: in a batch, roundings could differ."""
-        y = self.analysis(image[None])
+        y = self.analysis(image[None], quality)
         z = self.h_a(y)
         if y.shape[2:] != tuple(4 * side for side in z.shape[2:]):
             height, width = image.shape[1:]
@@ -312,9 +363,42 @@ class MBTPaon(JointAutoregressiveHierarchicalPriors):
         Raises:
             ValueError, KeyError: the state dict is not an MBT-Paon's.
         """
-        net = cls(**_config_of(state_dict).to_json())
+        net = cls(**_config_of(state_dict, cls._weight).to_json())
         net.load_state_dict(state_dict)
         return net
+
+
+class MBT2018(MBTPaon):
+    """The same codec with CompressAI's own transforms: convolutions with GDN between them.
+
+    Minnen, Ballé and Toderici (2018) in any widths, to compare Padé neurons with: equal sizes,
+    equal entropy model, equal files.
+
+    Raises:
+        ValueError: options that convolutions do not have (a shift), or no GDN.
+    """
+
+    _weight = "weight"
+
+    def __init__(self, N: int = 192, M: int = 192, **options: Any) -> None:
+        options = {"gdn": True, "shift": "none", **options}
+        if not options["gdn"] or options["shift"] != "none":
+            raise ValueError("convolutions come with GDN and without shift")
+        super().__init__(N, M, **options)
+
+    @staticmethod
+    def _down(n_in: int, n_out: int, cfg: MBTConfig) -> nn.Module:
+        return conv(n_in, n_out)
+
+    @staticmethod
+    def _up(n_in: int, n_out: int, cfg: MBTConfig) -> nn.Module:
+        return deconv(n_in, n_out)
+
+
+def _of_one_rate(y: Tensor, quality: float | Tensor | None) -> Tensor:
+    if quality is not None:
+        raise ValueError(f"quality {quality}: this model has one rate; leave it out")
+    return y
 
 
 def _unrounded(layer: nn.Module, x: Tensor) -> Tensor:
@@ -324,11 +408,14 @@ def _unrounded(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def _transform(
-    layer: type, stages: tuple[int, ...], cfg: MBTConfig, inverse: bool
+    layer: Callable[[int, int, MBTConfig], nn.Module],
+    stages: tuple[int, ...],
+    cfg: MBTConfig,
+    inverse: bool,
 ) -> nn.Sequential:
     steps: list[nn.Module] = []
     for i, (n_in, n_out) in enumerate(pairwise(stages)):
-        steps.append(layer(n_in, n_out, 5, stride=2, shift=_SHIFTS[cfg.shift]))
+        steps.append(layer(n_in, n_out, cfg))
         if cfg.gdn and i < len(stages) - 2:
             steps.append(GDN(n_out, inverse=inverse))
     return nn.Sequential(*steps)
@@ -340,13 +427,13 @@ def _bottleneck_rows(prior: EntropyBottleneck) -> tuple[list[Tensor], list[int]]
     return [cdf[:length] for cdf, length in rows], prior.offset.tolist()
 
 
-def _config_of(state: Mapping[str, Tensor]) -> MBTConfig:
-    layers = [k for k in state if k.startswith("g_a.") and k.endswith(".numerator")]
+def _config_of(state: Mapping[str, Tensor], weight: str) -> MBTConfig:
+    layers = [k for k in state if re.fullmatch(rf"g_a\.\d+\.{weight}", k)]
     layers.sort(key=lambda k: int(k.split(".")[1]))
     if len(layers) != len(MBTConfig().widths) + 1:
         raise ValueError("not the state dict of an MBT-Paon: it has other layers in g_a")
     *widths, latents = (state[k].shape[0] for k in layers)
-    first = layers[0].removesuffix("numerator")
+    first = layers[0].removesuffix(weight)
     shift = "none"
     if first + "shifter.shift" in state:
         shift = "static"
@@ -366,4 +453,5 @@ def _config_of(state: Mapping[str, Tensor]) -> MBTConfig:
         ),
         gdn="g_a.1.beta" in state,
         shift=shift,
+        variable_rate="gain.log_gain" in state,
     )

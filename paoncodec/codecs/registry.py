@@ -14,11 +14,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from paoncodec.codecs.mbt import MBTPaon
+from paoncodec.codecs.mbt import MBT2018, MBTPaon
 from paoncodec.entropy import Tails
 from paoncodec.errors import UsageError, WeightsError
 
-ARCHITECTURES: Mapping[str, type[CompressionModel]] = {"mbt-paon": MBTPaon}
+ARCHITECTURES: Mapping[str, type[CompressionModel]] = {
+    "mbt-paon": MBTPaon,
+    "mbt-2018": MBT2018,
+}
 
 
 def build(name: str, options: Mapping[str, Any]) -> CompressionModel:

@@ -2,19 +2,24 @@
 
 A smooth [1/1] Padé layer with b = 0 is linear, so g_a and g_s can start as a nested Karhunen-Loève
 transform of training pictures: each stage turns 2×2 blocks of its input into their principal
-components, and the decoder is the transpose.
+components, and the decoder is the transpose. Ordinary convolutions with GDN can start there too.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from compressai.entropy_models import EntropyBottleneck
 from compressai.layers import GDN
 from torch import Tensor, nn
 
-from paoncodec.layers import PaLaConv2d, PaLaConvTranspose2d
+from paoncodec.layers import PadeSpec, PaLaConv2d, PaLaConvTranspose2d
+from paoncodec.layers.base import PaLa
+
+Down = PaLaConv2d | nn.Conv2d
+Up = PaLaConvTranspose2d | nn.ConvTranspose2d
 
 #: Of a 5×5 kernel with stride 2 and padding 2, the taps over the 2×2 block of its own output.
 _BLOCK = slice(2, 4)
@@ -34,7 +39,8 @@ def linear_start(model: nn.Module, images: Tensor, lmbda: float, noise: float = 
     """Sets g_a and g_s of ``model`` to the nested transform of ``images``.
 
     Args:
-        model: has g_a and g_s of Padé layers (5×5, stride 2), with or without GDN between them.
+        model: has g_a and g_s of Padé layers or ordinary convolutions (5×5, stride 2), with or
+            without GDN between them.
         images: (B, 3, H, W) in [0, 1], H and W multiples of 16; some dozens of crops suffice.
         lmbda: λ of the training, for the quantisation step.
         noise: size of the random weights of channels beyond the transform's rank, as a fraction
@@ -43,10 +49,8 @@ def linear_start(model: nn.Module, images: Tensor, lmbda: float, noise: float = 
     Returns:
         (M,): standard deviations of the latents, a start for the entropy model.
     """
-    encoder = [m for m in model.get_submodule("g_a").children() if isinstance(m, PaLaConv2d)]
-    decoder = [
-        m for m in model.get_submodule("g_s").children() if isinstance(m, PaLaConvTranspose2d)
-    ][::-1]
+    encoder = [m for m in model.get_submodule("g_a").children() if isinstance(m, Down)]
+    decoder = [m for m in model.get_submodule("g_s").children() if isinstance(m, Up)][::-1]
     mean = images.mean(dim=(0, 2, 3))
     features = images - mean[:, None, None]
     step = quantisation_step(lmbda)
@@ -76,28 +80,36 @@ def _principal_components(x: Tensor, most: int) -> tuple[Tensor, Tensor]:
     return basis.unflatten(1, (x.shape[1], 2, 2)), features
 
 
-def _set_stage(
-    down: PaLaConv2d, up: PaLaConvTranspose2d, basis: Tensor, scale: float, noise: float
-) -> None:
-    """``down`` analyses, ``up`` synthesises; weights are doubled since y = (a1 ⊛ x + 2 a0) / 2."""
+def _linear_part(layer: Down | Up) -> tuple[Tensor, Tensor, float]:
+    """A layer's weights and biases, and what the weights are multiplied by where it is linear: a
+    Padé layer halves them, since y = (a1 ⊛ x + 2 a0) / 2."""
+    if layer.bias is None:
+        raise TypeError("convolutions need biases, which carry the mean colour")
+    if isinstance(layer, PaLa):
+        return layer.terms("numerator")[0], layer.bias, 0.5
+    return layer.weight, layer.bias, 1.0
+
+
+def _set_stage(down: Down, up: Up, basis: Tensor, scale: float, noise: float) -> None:
+    """``down`` analyses, ``up`` synthesises."""
     rank, inputs = basis.shape[:2]
-    spare = 2 * noise / (scale * math.sqrt(down.fan_in))
-    analysis, synthesis = down.terms("numerator")[0], up.terms("numerator")[0]
-    for zeroed in (down.bias, synthesis, up.bias):
+    (analysis, bias, gain), (synthesis, up_bias, up_gain) = _linear_part(down), _linear_part(up)
+    spare = noise / (gain * scale * math.sqrt(analysis[0].numel()))
+    for zeroed in (bias, synthesis, up_bias):
         zeroed.zero_()
     analysis.normal_(0, spare)
     analysis[:rank] = 0
-    analysis[:rank, :inputs, _BLOCK, _BLOCK] = 2 * basis / scale
-    synthesis[:rank, :inputs, _BLOCK, _BLOCK] = 2 * basis * scale
+    analysis[:rank, :inputs, _BLOCK, _BLOCK] = basis / (gain * scale)
+    synthesis[:rank, :inputs, _BLOCK, _BLOCK] = basis * scale / up_gain
     # Spare inputs feed the transform's channels a little, or nothing would ever reach them.
     if inputs < down.in_channels:
         analysis[:rank, inputs:].normal_(0, spare)
 
 
-def _set_mean(down: PaLaConv2d, up: PaLaConvTranspose2d, basis: Tensor, mean: Tensor) -> None:
+def _set_mean(down: Down, up: Up, basis: Tensor, mean: Tensor) -> None:
     """Latents of a picture of the mean colour are 0: small numbers code and train better."""
-    down.bias[: basis.shape[0]] = -basis.sum(dim=(2, 3)) @ mean
-    up.bias.copy_(mean)
+    _linear_part(down)[1][: basis.shape[0]] = -basis.sum(dim=(2, 3)) @ mean
+    _linear_part(up)[1].copy_(mean)
 
 
 #: Standard deviation the hyper-latents start with: well above the rounding noise of 0.29 …
@@ -132,3 +144,36 @@ def hyper_start(model: nn.Module, latents: Tensor) -> None:
     fresh = EntropyBottleneck(prior.channels, init_scale=_PRIOR_SCALE, filters=prior.filters)
     for target, source in zip(prior.parameters(), fresh.parameters(), strict=True):
         target.copy_(source)
+
+
+@torch.no_grad()
+def rescale_latents(model: nn.Module, factor: float) -> None:
+    """Multiplies the latents by ``factor``, and lets everything that reads them divide by it.
+
+    Only the rounding of the latents is another then: the pictures before it, and the deviations in
+    units of it, stay the same. So weights of one λ become a start for another, whose quantisation
+    step is ``1 / factor`` times as large.
+
+    Args:
+        model: an MBT-Paon, or the same with convolutions.
+        factor: positive.
+
+    Raises:
+        TypeError: transforms that do not begin and end in smooth [1/1] Padé layers or convolutions.
+    """
+    last = [m for m in model.get_submodule("g_a").children() if isinstance(m, Down)][-1]
+    first = next(m for m in model.get_submodule("g_s").children() if isinstance(m, Up))
+    for layer in (last, first):
+        if isinstance(layer, PaLa) and layer.spec != PadeSpec(1, 1, "smooth"):
+            raise TypeError(f"{layer!r}: only smooth [1/1] layers can be scaled")
+    # A smooth [1/1] neuron is linear in a1 and a0 together.
+    weight, bias, _ = _linear_part(last)
+    parts: Any = model
+    output, hyper, context = parts.entropy_parameters[-1], parts.h_a[0], parts.context_prediction
+    for tensor in (weight, bias, output.weight, output.bias):
+        tensor.mul_(factor)
+    readers = [hyper.weight, context.weight, _linear_part(first)[0]]
+    if isinstance(first, PaLa):
+        readers.append(first.terms("denominator")[0])
+    for tensor in readers:
+        tensor.div_(factor)

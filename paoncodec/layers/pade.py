@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from paoncodec.layers.base import PaLa, becomes_half, require_at_least, require_groups
 from paoncodec.layers.rational import Kind
 from paoncodec.layers.shift import NoShift, ShiftSpec, build_shifter
+from paoncodec.layers.transposed import conv_transpose2d
 
 
 class PaLaLinear(PaLa):
@@ -202,14 +203,8 @@ class PaLaConvTranspose2d(PaLa):
         return self._transposed(x, weight, groups)
 
     def _transposed(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
-        return F.conv_transpose2d(
-            x,
-            weight,
-            stride=self.stride,
-            padding=self.padding + self.stride * self.border,
-            output_padding=self.output_padding,
-            groups=groups,
-        )
+        padding = self.padding + self.stride * self.border
+        return conv_transpose2d(x, weight, self.stride, padding, self.output_padding, groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C_out, H', W')."""

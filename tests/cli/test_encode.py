@@ -27,8 +27,8 @@ def quick(monkeypatch, sound_file):
     """No codec is run: `api.encode` gives the sound file. The calls it has had."""
     calls = []
 
-    def encode(*arguments):
-        calls.append(arguments)
+    def encode(*arguments, **targets):
+        calls.append((*arguments, {k: v for k, v in targets.items() if v is not None}))
         return sound_file
 
     monkeypatch.setattr(api, "encode", encode)
@@ -41,7 +41,7 @@ def test_the_file_stands_beside_the_picture(run, photo, tiny_weights):
     data = photo.with_suffix(".bin").read_bytes()
     assert data == paoncodec.encode(photo, model=tiny_weights)
     bpp = f"{8 * len(data) / 200:.3f}"
-    said = rf"20x10 px -> {len(data)} bytes \({bpp} bpp\) in \d+\.\d\d s"
+    said = rf"20x10 px -> {len(data)} bytes \({bpp} bpp, quality 4\) in \d+\.\d\d s"
     assert re.fullmatch(said, outcome.line)
     assert {path.name for path in photo.parent.iterdir()} == {"photo.png", "photo.bin"}
 
@@ -49,7 +49,22 @@ def test_the_file_stands_beside_the_picture(run, photo, tiny_weights):
 def test_options_are_passed_on(run, photo, quick):
     assert run("encode", photo, "-q", "2.5", "--model", "some").exit_code == 0
     assert run("encode", photo, "-f").exit_code == 0
-    assert quick == [(photo, 2.5, "some"), (photo, None, api.DEFAULT_MODEL)]
+    assert run("encode", photo, "-f", "--target-bpp", "0.5").exit_code == 0
+    assert run("encode", photo, "-f", "--target-size", "900").exit_code == 0
+    assert run("encode", photo, "-f", "--target-psnr", "33.5").exit_code == 0
+    assert quick == [
+        (photo, 2.5, ("some",), {}),
+        (photo, None, api.DEFAULT_MODEL, {}),
+        (photo, None, api.DEFAULT_MODEL, {"target_bpp": 0.5}),
+        (photo, None, api.DEFAULT_MODEL, {"target_size": 900}),
+        (photo, None, api.DEFAULT_MODEL, {"target_psnr": 33.5}),
+    ]
+
+
+def test_of_several_models_the_one_taken_is_named(run, photo, quick):
+    outcome = run("encode", photo, "--model", "a", "--model", "b", "--target-bpp", "0.5")
+    assert outcome.exit_code == 0
+    assert outcome.stderr.splitlines()[0] == "nearest of 2 models: mbt-paon-small"
 
 
 def test_streams(run, photo, tiny_weights):
@@ -106,7 +121,7 @@ def test_another_quality(run, photo, tiny_weights):
     ("error", "exit_code"), [(KeyboardInterrupt(), 130), (RuntimeError("what"), 70)]
 )
 def test_what_ends_it_leaves_no_output(run, photo, monkeypatch, error, exit_code):
-    def encode(*_arguments):
+    def encode(*_arguments, **_targets):
         raise error
 
     monkeypatch.setattr(api, "encode", encode)

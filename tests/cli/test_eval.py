@@ -42,6 +42,17 @@ def test_a_model(run, folder, tmp_path, tiny_weights):
     }
 
 
+def test_a_model_of_all_qualities_makes_a_curve(run, folder, variable_weights):
+    outcome = run("eval", "--model", variable_weights, "--images", folder, "--json", "-")
+    figures = json.loads(outcome.stdout)["results"]
+    assert figures["quality"] == [1, 2, 3, 4, 5, 6]
+    assert figures["bpp"] == sorted(figures["bpp"])
+    words = ("--qualities", "2.5", "--json", "-")
+    outcome = run("eval", "--model", variable_weights, "--images", folder, *words)
+    between = json.loads(outcome.stdout)["results"]["bpp"][0]
+    assert figures["bpp"][1] < between < figures["bpp"][2]
+
+
 def test_a_classical_codec_at_qualities(run, folder, tmp_path):
     words = ["eval", "--codec", "jpeg", "--qualities", "80,20.0", "--images", folder]
     outcome = run(*words, "--name", "JPEG", "--dataset", "set", "--json", "-")

@@ -14,8 +14,10 @@ class Latents(torch.nn.Module):
     def __init__(self, tails: Tails) -> None:
         super().__init__()
         self.tails = tails
+        self.asked: list[float | None] = []
 
-    def distributions(self, x: Tensor) -> tuple[Tensor, ...]:
+    def distributions(self, x: Tensor, quality: float | None = None) -> tuple[Tensor, ...]:
+        self.asked.append(quality)
         torch.manual_seed(int(x.sum()))
         shape = (1, 8, 32, 32)
         scales, means = 0.3 + 4 * torch.rand(shape), 3 * torch.randn(shape)
@@ -37,3 +39,9 @@ def test_gaussian_latents_leave_next_to_nothing_to_save() -> None:
     images = [torch.full((3, 64, 64), float(i)) for i in range(12)]
     _, saved = fit_tails(Latents(Tails()), images)
     assert abs(saved) < 0.003
+
+
+def test_every_picture_is_seen_at_every_quality() -> None:
+    model = Latents(Tails())
+    fit_tails(model, (torch.full((3, 64, 64), float(i)) for i in range(2)), [1.0, 6.0])
+    assert model.asked == [1.0, 6.0] * 2

@@ -20,7 +20,7 @@ from compressai.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
-from paoncodec.codecs import MBTConfig, MBTPaon, build
+from paoncodec.codecs import MBT2018, MBTConfig, MBTPaon, build
 from paoncodec.entropy import SymbolModel, Writer
 from paoncodec.errors import MalformedStream, WeightsError
 
@@ -38,6 +38,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"shift": "none", "gdn": True},
     {"shift": "predicted", "gdn": True, "widths": (8, 10, 14)},
     {"shift": "none", "widths": (8, 16, 32), "hyper_width": 12, "context_width": 4},
+    {"shift": "none", "variable_rate": True},
 ]
 
 
@@ -467,3 +468,41 @@ def test_forward_runs_in_the_dtype_of_the_weights(dtype: torch.dtype) -> None:
 
 def test_compressai_knows_it_by_name() -> None:
     assert MODELS["mbt-paon"] is MBTPaon
+
+
+# The same with convolutions
+
+
+@torch.no_grad()
+def test_convolutions_differ_in_the_transforms_only() -> None:
+    torch.manual_seed(0)
+    net, ours = MBT2018(8, 16, **SMALL).eval(), MBTPaon(8, 16, gdn=True, shift="none", **SMALL)
+    theirs = JointAutoregressiveHierarchicalPriors(8, 16)
+    for name in ("g_a", "g_s"):
+        assert str(net.get_submodule(name)) == str(theirs.get_submodule(name))
+        theirs.get_submodule(name).load_state_dict(net.get_submodule(name).state_dict())
+    assert net.config == ours.config
+    rest = {k: v.shape for k, v in ours.state_dict().items() if not k.startswith(("g_a", "g_s"))}
+    assert rest == {
+        k: v.shape for k, v in net.state_dict().items() if not k.startswith(("g_a", "g_s"))
+    }
+    x = picture(64, 128)
+    torch.testing.assert_close(net.analysis(x), theirs.g_a(x))
+    net.update()
+    again = MBT2018.from_state_dict(net.state_dict()).eval()
+    assert again.config == net.config
+    coded = again.compress(x)
+    assert coded == net.compress(x)
+    assert again.decompress(coded["strings"], coded["shape"])["digests"] == coded["digests"]
+
+
+@pytest.mark.parametrize("options", [{"gdn": False}, {"shift": "static"}])
+def test_convolutions_have_no_shift_and_need_gdn(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="with GDN and without shift"):
+        MBT2018(8, 16, **options)
+
+
+def test_neither_takes_the_others_weights() -> None:
+    for one, other in ((MBT2018, MBTPaon), (MBTPaon, MBT2018)):
+        with pytest.raises(ValueError, match="not the state dict of an MBT-Paon"):
+            one.from_state_dict(other(8, 16, shift="none", gdn=True).state_dict())

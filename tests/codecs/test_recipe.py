@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from compressai.models.utils import deconv
 from PIL import Image
 from torch import Tensor, nn
 
@@ -123,6 +124,7 @@ def test_a_setting_that_does_not_exist_is_named() -> None:
     [
         ({"lmbda": 0}, "lmbda 0"),
         ({"lmbda": math.nan}, "lmbda nan"),
+        ({"lmbda": "all"}, "lmbda all: must be > 0, e.g. 0.013, or 'variable'"),
         ({"start": "warm"}, "choose linear or random"),
         ({"crop": 100}, "crop 100: must be a multiple of 64"),
         ({"validation_crop": 96}, "validation_crop 96: must be a multiple of 64"),
@@ -167,7 +169,8 @@ def up(i: int, o: int) -> nn.Module:
     [
         nn.Linear(3, 3),
         transforms(),
-        transforms(nn.Conv2d(3, 8, 5, 2, 2), mirror=(up(8, 3),)),
+        transforms(nn.Conv2d(3, 8, 5, 1, 2), mirror=(up(8, 3),)),
+        transforms(nn.Conv2d(3, 8, 5, 2, 2, bias=False), mirror=(up(8, 3),)),
         transforms(down(3, 8), nn.ReLU(), down(8, 8), mirror=(up(8, 8), up(8, 3))),
         transforms(down(3, 8, kernel_size=3), mirror=(up(8, 3),)),
         transforms(down(3, 8, stride=1), mirror=(up(8, 3),)),
@@ -186,13 +189,22 @@ def test_a_model_that_the_linear_start_does_not_fit_is_refused(model: nn.Module)
 def test_the_linear_start_fits_any_depth() -> None:
     check_linear_start(transforms(down(3, 8), mirror=(up(8, 3),)))
     check_linear_start(transforms(*[down(3, 3)] * 5, mirror=(up(3, 3),) * 5))
+    check_linear_start(transforms(nn.Conv2d(3, 8, 5, 2, 2), mirror=(deconv(8, 3),)))
 
 
-@pytest.mark.parametrize("options", [{"gdn": True}, {"shift": "static"}, {"widths": [4, 8, 16]}])
+@pytest.mark.parametrize(
+    ("arch", "options"),
+    [
+        ("mbt-paon", {"gdn": True}),
+        ("mbt-paon", {"shift": "static"}),
+        ("mbt-paon", {"widths": [4, 8, 16]}),
+        ("mbt-2018", {}),
+    ],
+)
 def test_the_linear_start_fits_every_form_of_the_codec(
-    pictures: Path, options: dict[str, Any]
+    pictures: Path, arch: str, options: dict[str, Any]
 ) -> None:
-    task = CodecTask(recipe(pictures, options))
+    task = CodecTask(dataclasses.replace(recipe(pictures, options), arch_name=arch))
     task.start()
     _, figures = task.loss(next(task.batches(0)))
     assert figures["psnr"] > 25
@@ -257,6 +269,49 @@ def test_rate_and_distortion_by_hand() -> None:
     assert figures["mse"] == pytest.approx(0.01)
     assert figures["psnr"] == pytest.approx(20, abs=1e-4)
     assert loss.item() == pytest.approx(0.01 * 255**2 * 0.01 + bpp)
+
+
+def test_each_image_has_its_lambda_and_share() -> None:
+    x = torch.zeros(2, 3, 4, 4)
+    levels = torch.tensor([0.1, 0.2])[:, None, None, None]
+    likelihoods = {"y": torch.stack([torch.full((6,), 0.25), torch.full((6,), 0.5)])}
+    out = {"x_hat": x + levels, "likelihoods": likelihoods}
+    lmbdas, shares = torch.tensor([0.01, 0.02]), torch.tensor([1.0, 0.5])
+    loss, figures = rate_distortion(out, x, lmbdas, shares)
+    first = 0.01 * 255**2 * 0.01 + 12 / 16
+    second = 0.5 * (0.02 * 255**2 * 0.04 + 6 / 16)
+    assert loss.item() == pytest.approx((first + second) / 2)
+    assert figures["bpp"] == pytest.approx((12 + 6) / 32)
+
+
+def test_one_network_learns_all_qualities(pictures: Path, tmp_path: Path) -> None:
+    task = CodecTask(recipe(pictures, lmbda="variable", steps=4, batch_size=4))
+    moved: set[str] = set()
+
+    def note(progress: Progress) -> None:
+        moved.update(
+            n for n, p in task.model.named_parameters() if p.grad is not None and p.grad.any()
+        )
+
+    run = RunDirectory(tmp_path / "run")
+    assert Trainer(task, run, note).fit()
+    assert {name for name, _ in task.model.named_parameters()} - moved == set()
+    model, about = load_weights(run.weights_file("last"))
+    assert (about["lmbda"], model.config.variable_rate) == ("variable", True)
+    validation = run.records()[-1]
+    points = [
+        (validation[f"validation_bpp_q{q}"], validation[f"validation_psnr_q{q}"])
+        for q in range(1, 7)
+    ]
+    assert points == sorted(points)
+    assert points[0][0] < points[-1][0]
+    assert points[0][1] < points[-1][1]
+    assert validation["validation_bpp"] == pytest.approx(sum(b for b, _ in points) / 6)
+
+
+def test_a_variable_network_needs_a_variable_lambda(pictures: Path) -> None:
+    with pytest.raises(UsageError, match=r"variable_rate with lmbda 0\.013: it takes 'variable'"):
+        recipe(pictures, {"variable_rate": True})
 
 
 def test_bfloat16_is_near_float32(pictures: Path) -> None:

@@ -40,7 +40,7 @@ def test_build() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("mbt", {}, "architecture 'mbt': choose one of mbt-paon"),
+        ("mbt", {}, "architecture 'mbt': choose one of mbt-paon, mbt-2018"),
         ("mbt-paon", {"wide": 3}, "wide"),
         ("mbt-paon", {"N": 4, "M": 4, "shift": "left"}, "shift 'left': choose one of"),
         ("mbt-paon", {"N": "many", "M": 4}, "architecture mbt-paon"),

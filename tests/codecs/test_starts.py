@@ -7,10 +7,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from compressai.models.utils import conv, deconv
 from torch import Tensor, nn
 
 from paoncodec.codecs import build
-from paoncodec.codecs.starts import hyper_start, linear_start, quantisation_step
+from paoncodec.codecs.starts import (
+    hyper_start,
+    linear_start,
+    quantisation_step,
+    rescale_latents,
+)
 from paoncodec.layers import PaLaConv2d, PaLaConvTranspose2d
 
 LMBDA = 0.013
@@ -72,6 +78,16 @@ def nested_klt(
     return coefficients, x + mean[:, None, None]
 
 
+class Convolutions(nn.Module):
+    """g_a and g_s of the given widths, ordinary convolutions."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        pairs = list(pairwise((3, *widths)))
+        self.g_a = nn.Sequential(*[conv(i, o) for i, o in pairs])
+        self.g_s = nn.Sequential(*[deconv(o, i) for i, o in pairs[::-1]])
+
+
 @pytest.mark.parametrize("lmbda", [0.0018, 0.013, 0.18])
 def test_the_quantisation_step_is_the_cheapest(lmbda: float) -> None:
     def cost(step: float) -> float:
@@ -87,11 +103,12 @@ def test_the_step_falls_with_the_root_of_lambda() -> None:
     assert quantisation_step(0.04) == pytest.approx(quantisation_step(0.01) / 2)
 
 
+@pytest.mark.parametrize("kind", [Transforms, Convolutions])
 @pytest.mark.parametrize("widths", [(8, 12), (6, 14, 20), (12, 20, 24, 24)])
-def test_it_is_the_nested_transform(widths: tuple[int, ...]) -> None:
+def test_it_is_the_nested_transform(widths: tuple[int, ...], kind: type[nn.Module]) -> None:
     torch.manual_seed(0)
     images = torch.rand(24, 3, 64, 64) * 0.2 + smooth(24, 64) * 0.8
-    model = Transforms(*widths)
+    model = kind(*widths)
     deviations = linear_start(model, images, LMBDA)
     coefficients, pictures = nested_klt(images.double().numpy(), widths)
     with torch.no_grad():
@@ -184,3 +201,34 @@ def test_hyper_start_refuses_a_model_without_a_prior() -> None:
     model = nn.ModuleDict({"h_a": nn.Sequential(nn.ReLU()), "entropy_bottleneck": nn.Identity()})
     with pytest.raises(TypeError, match="EntropyBottleneck"):
         hyper_start(model, torch.rand(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("arch", ["mbt-paon", "mbt-2018"])
+@torch.no_grad()
+def test_rescaled_latents_leave_everything_else_as_it_was(arch: str) -> None:
+    torch.manual_seed(0)
+    model = build(arch, {"N": 6, "M": 8, "shift": "none"}).eval().double()
+    for name, parameter in model.named_parameters():
+        if name.endswith("denominator"):  # far from linear
+            parameter.mul_(30)
+    x = smooth(1, 64).double()
+    y = 4 * torch.randn(1, 8, 4, 4).double()
+
+    def seen(scale: float) -> tuple[Tensor, ...]:
+        params = torch.cat((hyper, model.context_prediction(scale * y)), dim=1)
+        deviations_and_means = model.entropy_parameters(params)
+        return model.synthesis(scale * y), model.h_a(scale * y), deviations_and_means / scale
+
+    hyper = torch.randn(1, model.config.hyper_out, 4, 4).double()
+    latents, before = model.analysis(x), seen(1.0)
+    rescale_latents(model, 2.5)
+    torch.testing.assert_close(model.analysis(x), 2.5 * latents)
+    for one, other in zip(seen(2.5), before, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_other_layers_cannot_be_rescaled() -> None:
+    model = Transforms(4, 4)
+    model.g_s = nn.Sequential(PaLaConvTranspose2d(4, 4, 5, stride=2, degrees=(2, 1)))
+    with pytest.raises(TypeError, match=r"only smooth \[1/1\] layers"):
+        rescale_latents(model, 2.0)

@@ -87,6 +87,7 @@ def test_a_card_takes_the_figures_and_keeps_those_of_other_sets(result, measurin
     assert card.results["other"] == {"bpp": 1.0}
     assert card.results["noise"] == {
         "images": 2,
+        "quality": 4.0,
         "bytes": result["bytes"],
         "bpp": pytest.approx(result["bpp"], abs=1e-5),
         "psnr": pytest.approx(result["psnr"], abs=1e-4),
@@ -126,3 +127,13 @@ def test_a_picture_that_cannot_be_read_ends_it(measuring, tiny_weights, tmp_path
     (tmp_path / "a.png").write_bytes(b"not a picture")
     with pytest.raises(ImageError, match=r"a\.png"):
         measuring.main([str(tiny_weights), "--images", str(tmp_path)])
+
+
+def test_a_model_of_all_qualities_is_measured_at_one(measuring, pictures, variable_weights):
+    images = sorted(pictures.glob("*.png"))
+    results = [
+        measuring.report(images, str(variable_weights), "waves", quality) for quality in (None, 2.0)
+    ]
+    assert [result["quality"] for result in results] == [4.0, 2.0]
+    assert results[0]["bytes"] > results[1]["bytes"]
+    assert results[1]["command"].endswith(" --quality 2")

@@ -8,9 +8,12 @@ from dataclasses import asdict
 import pytest
 import torch
 
+import paoncodec
 from paoncodec import codecs, zoo
 from paoncodec.codecs.recipe import CodecRecipe
 from paoncodec.errors import UsageError
+from paoncodec.evaluation.zoo_check import PICTURE
+from paoncodec.images import psnr, read_image
 
 SMALL = "paoncodec train --arch mbt-paon --preset small --lmbda 0.013"
 
@@ -137,3 +140,32 @@ def test_tails_are_fitted_on_the_pictures_held_out(shipping, run_folder, picture
     assert card.note.startswith("A note. Tables with tails (narrow ")
     plain = ship(shipping, run_folder, tmp_path / "plain")
     assert card.sha256 != plain.sha256
+
+
+def test_the_card_records_what_came_of_the_test_picture(shipping, run_folder, tmp_path):
+    card = ship(shipping, run_folder, tmp_path / "zoo")
+    data = (tmp_path / "zoo" / "tiny.bin").read_bytes()
+    facts = paoncodec.info(data)
+    assert facts["model"] == "tiny"
+    assert facts["weights_id"] == card.sha256[:16]
+    names = ("quality", "bytes", "latents_crc")
+    assert {k: v for k, v in card.check.items() if k != "psnr"} == {k: facts[k] for k in names}
+    decoded = read_image(paoncodec.decode(data, model=tmp_path / "zoo" / "tiny.safetensors"))
+    assert card.check["psnr"] == pytest.approx(psnr(read_image(PICTURE), decoded), abs=1e-4)
+
+
+def test_a_network_of_all_qualities_has_a_card_without_one(
+    shipping, run_folder, variable_weights, pictures, tmp_path
+):
+    model, metadata = codecs.load_weights(variable_weights)
+    about = {**metadata, "step": "30"}
+    del about["arch"]
+    codecs.save_weights(model, run_folder / "best.safetensors", "mbt-paon", about)
+    recipe = CodecRecipe.from_preset("small", "mbt-paon", "variable", ["/secret/pictures"])
+    (run_folder / "config.json").write_text(json.dumps(asdict(recipe)))
+    card = ship(shipping, run_folder, tmp_path / "zoo", pictures=pictures)
+    assert (card.quality, card.lmbda) == (None, None)
+    assert card.command.startswith(
+        "paoncodec train --arch mbt-paon --preset small --lmbda variable"
+    )
+    assert card.check["quality"] == 4

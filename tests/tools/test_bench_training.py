@@ -1,0 +1,56 @@
+"""The benchmark of training runs and says what it has measured; no test holds a time to a bar."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from paoncodec.codecs import recipe as recipes
+
+
+@pytest.fixture
+def bench(tool, monkeypatch):
+    """The benchmark, of a preset that is small enough to take a moment."""
+    module = tool("bench_training")
+    settings = json.loads((Path(recipes.__file__).parent / "presets" / "small.json").read_text())
+    tiny = {**settings["arch"], "N": 6, "M": 8, "widths": [6, 6, 6], "hyper_width": 6}
+
+    def build(preset, arch, lmbda, data, **changes):
+        given = {k: v for k, v in changes.items() if v is not None}
+        loop = {**settings["train"], **given}
+        return recipes.CodecRecipe(
+            arch, tiny, lmbda, tuple(data), train=recipes.TrainConfig(**loop)
+        )
+
+    monkeypatch.setattr(module.CodecRecipe, "from_preset", build)
+    return module
+
+
+def test_every_network_in_every_precision(bench, capsys) -> None:
+    threads = str(torch.get_num_threads())
+    sizes = ["--batch-size", "1", "--crop", "64", "--runs", "1", "--threads", threads]
+    bench.main(sizes)
+    head, *lines, last = capsys.readouterr().out.splitlines()
+    assert head == f"1 crops of 64x64, {threads} threads"
+    names = [re.split(r"  +", line)[0] for line in lines]
+    assert names == [
+        *["mbt-paon"] * 2,
+        *["mbt-2018, same widths"] * 2,
+        *["CompressAI's mbt2018, N = 6, M = 8"] * 2,
+    ]
+    rates = [float(re.search(r"(\d+\.\d) images/s$", line).group(1)) for line in lines]
+    ratio = float(re.search(r"widths: (\d+\.\d\d) \(bar 0\.75\)$", last).group(1))
+    assert ratio == pytest.approx(rates[0] / rates[2], rel=0.05)
+
+
+def test_a_step_trains(bench) -> None:
+    recipe = bench.CodecRecipe.from_preset("small", "mbt-paon", 0.013, ["crops"])
+    for model in bench.networks(recipe).values():
+        before = [p.detach().clone() for p in model.parameters()]
+        bench.training_step(model.train(), torch.rand(1, 3, 64, 64), "float32", 0.013)()
+        moved = [bool((p != b).any()) for p, b in zip(model.parameters(), before, strict=True)]
+        names = [name for name, _ in model.named_parameters()]
+        still = {name for name, changed in zip(names, moved, strict=True) if not changed}
+        assert still == {"entropy_bottleneck.quantiles"}
