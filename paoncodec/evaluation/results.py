@@ -76,6 +76,12 @@ class Result:
         return self.content.get("schema") == SCHEMA
 
     @property
+    def is_model(self) -> bool:
+        """Whether it was measured, and is of a learned codec."""
+        codecs = self.content.get("codecs") or [{"kind": "pillow"}]
+        return self.is_measured and codecs[0].get("kind") != "pillow"
+
+    @property
     def rows(self) -> Sequence[Mapping[str, Any]]:
         """One for each picture and quality; empty where only means are known."""
         rows: Sequence[Mapping[str, Any]] = self.content.get("images", ())
