@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias, cast
 
 from paoncodec import zoo
 from paoncodec.bitstream import (
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_MODEL",
     "MAX_PIXELS",
+    "RateMap",
     "decode",
     "encode",
     "file_bytes",
@@ -180,19 +181,28 @@ def info(data: DataSource) -> dict[str, Any]:
     }
 
 
+class RateMap(NamedTuple):
+    """Where the bits of a file went.
+
+    Attributes:
+        bits: for each part of the payload the bits at each position of its latents, (H', W'), all
+            channels together. Their sum is what the file holds, but for its header and some bytes
+            at the ends of strings.
+        size: height and width in pixels of what the positions share among them: the picture in the
+            upper left corner, enlarged to sides that the model can halve often enough.
+    """
+
+    bits: dict[str, npt.NDArray[np.float64]]
+    size: tuple[int, int]
+
+
 def rate_map(
     data: DataSource, *, max_pixels: int = MAX_PIXELS, model: ModelSource | None = None
-) -> dict[str, npt.NDArray[np.float64]]:
+) -> RateMap:
     """Where the bits of a `.bin` file went, as its model's probabilities say.
 
     Args:
         data, max_pixels, model: as for `decode`.
-
-    Returns:
-        For each part of the payload the bits at each position of its latents, (H', W'), all
-        channels together. The first position is the picture's upper left corner; the last may lie
-        beyond it, since what is coded has sides that the model can halve often enough. The sum is
-        what the file holds, but for its header and some bytes at the ends of strings.
 
     Raises:
         As `decode`, but for DecodeDesync.
@@ -200,10 +210,11 @@ def rate_map(
     container = read(file_bytes(data), Limits(max_pixels))
     weights = zoo.find(container.header.model, container.header.weights_id, given=model)
     codec = _shared_codec(weights)
-    shape = _latent_shape(codec, container.header, max_pixels)
-    with _locating(container.header):
+    header, factor = container.header, codec.downsampling_factor
+    shape = _latent_shape(codec, header, max_pixels)
+    with _locating(header):
         [bits] = codec.spent(_strings(container), shape)
-    return bits
+    return RateMap(bits, _enlarged(header.height, header.width, factor))
 
 
 def file_bytes(source: DataSource) -> bytes:

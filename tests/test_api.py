@@ -346,7 +346,8 @@ def test_a_real_codec_refuses_payloads_that_do_not_fit(tiny_weights: Path) -> No
 def test_the_map_of_bits_adds_up_to_the_payload(tiny_weights: Path, tmp_path: Path) -> None:
     data = paoncodec.encode(picture(70, 130, 3), model=tiny_weights)
     (tmp_path / "a.bin").write_bytes(data)
-    bits = api.rate_map(tmp_path / "a.bin", model=tiny_weights)
+    bits, size = api.rate_map(tmp_path / "a.bin", model=tiny_weights)
+    assert size == (128, 192)
     assert {name: part.shape for name, part in bits.items()} == {"z": (2, 3), "y": (8, 12)}
     for name, size in paoncodec.info(data)["sections"].items():
         assert 0.99 * bits[name].sum() - 1 <= 8 * size <= 1.01 * bits[name].sum() + 64

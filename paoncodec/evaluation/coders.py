@@ -116,7 +116,7 @@ class PaonCoder:
         return sum(sections[kind.name.lower()] for kind in (SectionKind.Y, SectionKind.Z))
 
     def estimate(self, picture: Pixels, quality: float, data: bytes) -> float:
-        return float(sum(bits.sum() for bits in api.rate_map(data, model=self.model).values()))
+        return float(sum(bits.sum() for bits in api.rate_map(data, model=self.model).bits.values()))
 
 
 @lru_cache(maxsize=16)

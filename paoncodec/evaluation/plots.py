@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COSTS", "FORMATS", "Style", "costs_plot", "labels", "rd_plot", "savings_plot", "styles"]
+__all__ = [
+    "COSTS",
+    "FORMATS",
+    "Style",
+    "costs_plot",
+    "figure_file",
+    "labels",
+    "rd_plot",
+    "savings_plot",
+    "styles",
+]
 
 #: Formats that `paoncodec plot` writes, by suffix.
 FORMATS = ("png", "svg", "pdf")
@@ -134,7 +144,7 @@ def rd_plot(
         UsageError: a result lacks the metric, or another format.
     """
     curves = [result.curve(metric) for result in results]
-    with _figure(picture_format, title) as (axes, content):
+    with _axes(picture_format, title) as (axes, content):
         looks = zip(results, _styles_of(results), labels(results), curves, strict=True)
         for result, style, label, curve in looks:
             axes.plot(curve.rates, curve.levels, label=label, **_line(style, result.is_measured))
@@ -162,7 +172,7 @@ def savings_plot(
     Raises:
         UsageError: as `rd_plot`, or curves that do not rise or do not overlap.
     """
-    with _figure(picture_format, title) as (axes, content):
+    with _axes(picture_format, title) as (axes, content):
         axes.axhline(0, color=_GREY, linewidth=1)
         for result, style, label in zip(results, _styles_of(results), labels(results), strict=True):
             levels, saved = savings(result.curve(metric), anchor.curve(metric))
@@ -195,7 +205,7 @@ def costs_plot(
     """
     axis, costs_of = COSTS[cost]
     drawn = 0
-    with _figure(picture_format, title) as (axes, content):
+    with _axes(picture_format, title) as (axes, content):
         axes.axhline(0, color=_GREY, linewidth=1)
         for result, style, label in zip(results, _styles_of(results), labels(results), strict=True):
             marks = list(_marks(result, anchor, costs_of(result), metric))
@@ -262,8 +272,31 @@ def _fit(axes: Axes, results: Sequence[Result], curves: Sequence[Curve]) -> None
 
 
 @contextmanager
-def _figure(picture_format: str, title: str | None) -> Iterator[tuple[Axes, BytesIO]]:
+def _axes(picture_format: str, title: str | None) -> Iterator[tuple[Axes, BytesIO]]:
     """Axes to draw in; the finished picture is in the buffer after the block."""
+    with figure_file(picture_format, (7, 4.8)) as (figure, buffer):
+        axes = figure.add_subplot()
+        axes.grid(True, color="#DDDDDD", linewidth=0.7)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_axisbelow(True)
+        if title:
+            axes.set_title(title, loc="left", fontweight="bold")
+        yield axes, buffer
+
+
+@contextmanager
+def figure_file(
+    picture_format: str, sides: tuple[float, float]
+) -> Iterator[tuple[Figure, BytesIO]]:
+    """An empty figure; as a file it is in the buffer after the block.
+
+    Args:
+        picture_format: one of `FORMATS`.
+        sides: width and height in inches.
+
+    Raises:
+        UsageError: another format.
+    """
     if picture_format not in FORMATS:
         raise UsageError(
             f"cannot write {picture_format or 'a file without suffix'!r}: choose one of "
@@ -276,15 +309,9 @@ def _figure(picture_format: str, title: str | None) -> Iterator[tuple[Axes, Byte
 
     buffer = BytesIO()
     with mpl.rc_context({"font.size": 10, "svg.hashsalt": "paoncodec", "pdf.fonttype": 42}):
-        figure: Figure = Figure(figsize=(7, 4.8), layout="constrained")
+        figure: Figure = Figure(figsize=sides, layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        axes.grid(True, color="#DDDDDD", linewidth=0.7)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_axisbelow(True)
-        if title:
-            axes.set_title(title, loc="left", fontweight="bold")
-        yield axes, buffer
+        yield figure, buffer
         # Without a date, so that equal results are equal files.
         metadata = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
         figure.savefig(buffer, format=picture_format, dpi=200, metadata=metadata[picture_format])
