@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import asdict
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -50,16 +50,30 @@ def _lmbda(text: str) -> float | str:
     "qualities.",
 )
 @click.option(
-    "--data", multiple=True, metavar="DIR", help="Folder of pictures, searched through; repeatable."
+    "--data",
+    multiple=True,
+    metavar="DIR[=W]",
+    help="Folder of pictures, searched through; repeatable. Its pictures are drawn W times an "
+    "epoch. Or a .txt file with a line `DIR W` for each.",
 )
 @click.option("--out", required=True, metavar="RUN", help="Directory of the run.")
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN, with its settings.")
 @click.option("--preset", help=f"Settings to begin with: paper or small.  [default: {_PRESET}]")
+@click.option(
+    "--start-from",
+    metavar="WEIGHTS",
+    help="Weights to begin with: a file, or a name of the zoo.",
+)
 @click.option("--steps", type=int, help="Optimiser steps of the whole run.")
-@click.option("--batch-size", type=int, help="Crops a step.")
+@click.option("--batch-size", type=int, help="Crops a step, in all processes together.")
+@click.option("--accumulate", type=int, help="Parts a process makes of a step, to save memory.")
 @click.option("--crop", type=int, help="Side of the crops, a multiple of 64 pixels.")
 @click.option("--seed", type=int, help="Of weights, noise, crops and their order.")
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="Of the networks.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="Of the networks; that of the latents' distributions is float32.",
+)
 @click.option("--workers", type=int, help="Processes that decode pictures.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -70,6 +84,7 @@ def train(
     out: str,
     resume: bool,
     preset: str | None,
+    start_from: str | None,
     threads: int | None,
     as_json: bool,
     **loop: Any,
@@ -78,6 +93,8 @@ def train(
 
     Settings that are not given are the preset's, or with --resume those of the run. Ctrl-C writes a
     checkpoint first. Exit code 1: the run diverged, or a file could not be written.
+
+    `accelerate launch -m paoncodec train ...` trains in several processes.
     """
     import torch
 
@@ -88,22 +105,54 @@ def train(
         torch.set_num_threads(threads)
     run = RunDirectory(out, resume=resume)
     saved = run.load_config() if resume else None
-    places = tuple(str(Path(place).absolute()) for place in data)
-    given = {"arch_name": arch, "lmbda": lmbda, "data": places or None}
+    given = {"arch_name": arch, "lmbda": lmbda, **_data(data), **_start(start_from)}
     given = {name: value for name, value in given.items() if value is not None}
     loop = {name: value for name, value in loop.items() if value is not None}
     recipe = _recipe(saved, preset, given, loop)
-    talk = _Bar() if sys.stderr.isatty() else _Lines()
     task = CodecTask(recipe)
-    trainer = Trainer(task, run, talk.hear)
-    _say_begin(task, trainer, resume)
+    trainer = Trainer(task, run, tell=_say)
+    main = trainer.processes.is_main
+    talk = _Bar() if main and sys.stderr.isatty() else _Lines()
+    trainer.listener, trainer.tell = talk.hear, talk.tell
+    if main:
+        _say_begin(task, trainer, resume)
     with talk, _stop_on_signals(trainer) as received:
         complete = trainer.fit()
+    trainer.processes.end()
+    if main:
+        _say_end(trainer, out, complete)
     if not complete:
-        again = f"paoncodec train --out {shlex.quote(out)} --resume"
-        _say(f"stopped at step {trainer.step} of {recipe.train.steps}; to go on: {again}")
-        raise SystemExit(128 + received[0])
-    click.echo(_result(trainer, as_json))
+        raise SystemExit(128 + (received or [signal.SIGTERM])[0])
+    if main:
+        click.echo(_result(trainer, as_json))
+
+
+def _data(places: tuple[str, ...]) -> dict[str, Any]:
+    """The settings that name the pictures; none where none were given."""
+    from paoncodec.images.sources import parse_sources
+
+    if not places:
+        return {}
+    sources = parse_sources(places)
+    weights = [source.weight for source in sources]
+    return {
+        "data": [str(source.path) for source in sources],
+        "data_weights": weights if any(weight != 1 for weight in weights) else [],
+    }
+
+
+def _start(weights: str | None) -> dict[str, Any]:
+    """The settings of a start from weights; none where it was not asked for."""
+    from paoncodec import zoo
+
+    if weights is None:
+        return {}
+    found = zoo.resolve(weights)
+    return {
+        "start": "weights",
+        "start_from": str(found.path.absolute()),
+        "start_sha256": found.sha256,
+    }
 
 
 def _recipe(
@@ -120,12 +169,15 @@ def _recipe(
         return CodecRecipe.from_json(
             {**saved, **given, "train": {**saved.get("train", {}), **loop}}
         )
-    known = {**{k: saved[k] for k in ("arch_name", "lmbda", "data") if saved}, **given}
+    kept = ("arch_name", "lmbda", "data", "data_weights")
+    known = {**{k: saved[k] for k in kept if saved and k in saved}, **given}
     for name in ("lmbda", "data"):
         if name not in known:
             raise UsageError(f"no --{name}: beginning a run takes --lmbda and --data")
+    first = {k: known.pop(k) for k in ("lmbda", "data")}
     arch = known.pop("arch_name", _ARCH)
-    return CodecRecipe.from_preset(preset or _PRESET, arch, **known, **loop)
+    begun = CodecRecipe.from_preset(preset or _PRESET, arch, **first, **loop)
+    return CodecRecipe.from_json({**asdict(begun), "train": asdict(begun.train), **known})
 
 
 def _say(text: str) -> None:
@@ -144,6 +196,14 @@ def _say_begin(task: CodecTask, trainer: Trainer, resume: bool) -> None:
         _say(f"{change}{stretched}")
 
 
+def _say_end(trainer: Trainer, out: str, complete: bool) -> None:
+    if trainer.left_out:
+        _say(f"pictures left out, named above: {len(trainer.left_out)}")
+    if not complete:
+        again = f"paoncodec train --out {shlex.quote(out)} --resume"
+        _say(f"stopped at step {trainer.step} of {trainer.config.steps}; to go on: {again}")
+
+
 def _result(trainer: Trainer, as_json: bool) -> str:
     weights = trainer.run.weights_file("best")
     if not as_json:
@@ -152,6 +212,7 @@ def _result(trainer: Trainer, as_json: bool) -> str:
         "run": str(trainer.run.path),
         "steps": trainer.step,
         "skipped": trainer.skipped,
+        "left_out": len(trainer.left_out),
         "best": trainer.best_validation(),
         "weights": str(weights),
     }
@@ -173,7 +234,8 @@ def _stop_on_signals(trainer: Trainer) -> Iterator[list[int]]:
         received.append(number)
         trainer.request_stop()
         # Not through Python's stderr, which the signal may have found in the middle of a write.
-        os.write(2, b"\nwriting a checkpoint after this step; once more to end at once\n")
+        if trainer.processes.is_main:
+            os.write(2, b"\nwriting a checkpoint after this step; once more to end at once\n")
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -201,12 +263,12 @@ class _Talk:
                 self._means[name] = 0.98 * self._means.get(name, value) + 0.02 * value
         self._show(progress)
         if progress.validation:
-            self._print(f"step {progress.step}: validation {_figures(progress.validation)}")
+            self.tell(f"step {progress.step}: validation {_figures(progress.validation)}")
 
     def _show(self, progress: Progress) -> None:
         raise NotImplementedError
 
-    def _print(self, text: str) -> None:
+    def tell(self, text: str) -> None:
         _say(text)
 
     def _state(self, progress: Progress) -> str:
@@ -276,8 +338,8 @@ class _Bar(_Talk):
             state=self._state(progress),
         )
 
-    def _print(self, text: str) -> None:
-        self._console.print(text)
+    def tell(self, text: str) -> None:
+        self._console.print(text, markup=False)
 
 
 def _figures(figures: dict[str, float]) -> str:

@@ -4,6 +4,7 @@ from paoncodec.training.changes import Change
 from paoncodec.training.config import RESUMABLE, TrainConfig
 from paoncodec.training.engine import Progress, Trainer, TrainingDiverged
 from paoncodec.training.run_directory import RunDirectory, TrainingStopped
+from paoncodec.training.samples import Samples
 from paoncodec.training.task import Task
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Change",
     "Progress",
     "RunDirectory",
+    "Samples",
     "Task",
     "TrainConfig",
     "Trainer",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,9 +67,9 @@ def patch_loss(monkeypatch: pytest.MonkeyPatch, before: dict[int, Any], factor: 
 
     plain, calls = CodecTask.loss, iter(range(1, 10**6))
 
-    def loss(task, batch):
+    def loss(task, *given):
         before.get(next(calls), lambda: None)()
-        value, figures = plain(task, batch)
+        value, figures = plain(task, *given)
         return value * factor, figures
 
     monkeypatch.setattr(CodecTask, "loss", loss)
@@ -165,7 +167,7 @@ def test_other_settings_are_refused_by_name(run, tiny):
     outcome = run("train", "--out", tiny, "--resume", "--lmbda", 0.02, "--seed", 1, "--steps", 9)
     assert outcome.exit_code == 2
     assert "lmbda was 0.013, now 0.02; train.seed was 0, now 1;" in outcome.line
-    assert "may change only data, train.checkpoint_minutes, train.steps," in outcome.line
+    assert "may change only data, data_weights, start_from, train.accumulate," in outcome.line
     assert config(tiny)["train"]["steps"] == 4
 
 
@@ -239,6 +241,110 @@ def test_the_guide_gives_commands_that_exist_and_names_every_file(run, tiny):
     assert named == {file.name for file in tiny.iterdir()}
 
 
+def test_pictures_that_cannot_be_read_are_named_once(run, tiny, pictures, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(pictures, folder)
+    noise = np.random.default_rng(1).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "whole.jpg")
+    whole = (folder / "whole.jpg").read_bytes()
+    for share in (2, 3):
+        (folder / f"cut{share}.jpg").write_bytes(whole[: len(whole) // share])
+    (folder / "text.png").write_text("no picture at all")
+    (folder / "empty.webp").touch()
+    bad = ["cut2.jpg", "cut3.jpg", "empty.webp", "text.png"]
+    settings = config(tiny)
+    settings["train"].update(steps=8, workers=2)
+    (tiny / "config.json").write_text(json.dumps({**settings, "data": [str(folder)]}))
+    outcome = run("train", "--out", tiny, "--resume", "--json")
+    assert outcome.exit_code == 0
+    named = re.findall(r"^picture left out: .*/(\S+): ", outcome.stderr, re.MULTILINE)
+    assert sorted(named) == bad
+    assert "pictures left out, named above: 4\n" in outcome.stderr
+    assert json.loads(outcome.stdout)["left_out"] == 4
+    records = [json.loads(line) for line in (tiny / "metrics.jsonl").read_text().splitlines()]
+    texts = [text for record in records for text in record.get("left_out", [])]
+    assert sorted(re.search(r"/([^/:]+): ", text)[1] for text in texts) == bad
+
+
+def test_a_folder_of_files_that_are_no_pictures_is_a_bad_image(run, pictures, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_text("no picture")
+    words = ["--lmbda", 0.01, "--workers", 0, "--out", tmp_path / "run"]
+    outcome = run("train", "--data", folder, *words)
+    assert (outcome.exit_code, outcome.stdout) == (3, b"")
+    *named, last = outcome.stderr.splitlines()
+    assert len(named) == 2  # the third validates
+    assert re.fullmatch(r"paoncodec: none of the 2 pictures can be read", last)
+    (folder / "notes.txt").touch()
+    for number in range(3):
+        (folder / f"{number}.png").unlink()
+    outcome = run("train", "--data", folder, *words)
+    assert outcome.exit_code == 2
+    assert f"no pictures (.bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp) in {folder}" in outcome.line
+
+
+def test_folders_may_have_weights(run, tiny, pictures, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"# folder weight\n{pictures / '1.png'} 0.5\n{pictures / '2.png'}\n")
+    words = ["--data", f"{pictures}=2", "--data", listed]
+    assert run("train", "--out", tiny, "--resume", *words).exit_code == 0
+    saved = config(tiny)
+    assert saved["data"] == [str(pictures), str(pictures / "1.png"), str(pictures / "2.png")]
+    assert saved["data_weights"] == [2.0, 0.5, 1.0]
+    outcome = run("train", "--out", tiny, "--resume", "--data", f"{pictures}=much")
+    assert outcome.exit_code == 2
+    assert "weight 'much' must be a number above 0" in outcome.line
+    outcome = run("train", "--out", tiny, "--resume", "--data", pictures)
+    assert outcome.exit_code == 0
+    assert (config(tiny)["data"], config(tiny)["data_weights"]) == ([str(pictures)], [])
+
+
+def test_a_run_may_start_from_weights(run, tiny, pictures, tmp_path):
+    assert run("train", "--out", tiny, "--resume").exit_code == 0
+    first = tiny / "best.safetensors"
+    path = tmp_path / "second"
+    path.mkdir()
+    settings = {**SETTINGS, "lmbda": 0.025, "data": [str(pictures)]}
+    (path / "config.json").write_text(json.dumps(settings))
+    assert run("train", "--out", path, "--resume", "--start-from", first).exit_code == 0
+    saved = config(path)
+    assert (saved["start"], saved["start_from"]) == ("weights", str(first))
+    assert saved["start_sha256"] == hashlib.sha256(first.read_bytes()).hexdigest()
+    assert run("train", "--out", path, "--resume", "--steps", 5).exit_code == 0
+    outcome = run("train", "--out", tiny, "--resume", "--steps", 5, "--start-from", first)
+    assert outcome.exit_code == 2
+    assert 'start was "linear", now "weights"' in outcome.line
+
+
+def test_weights_to_start_from_must_fit(run, pictures, tmp_path):
+    words = ["--lmbda", 0.01, "--data", pictures, "--out", tmp_path / "run", "--workers", 0]
+    outcome = run("train", *words, "--start-from", "mbt-paon-tiny")
+    assert outcome.exit_code == 5
+    assert "no weights 'mbt-paon-tiny'" in outcome.line
+    outcome = run("train", *words, "--start-from", "mbt-paon-small", "--preset", "paper")
+    assert outcome.exit_code == 2
+    assert "weights of a model with other sizes or options" in outcome.line
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_a_run_of_another_architecture_is_not_gone_on_with(run, tiny):
+    assert run("train", "--out", tiny, "--resume").exit_code == 0
+    outcome = run("train", "--out", tiny, "--resume", "--arch", "mbt-2018")
+    assert outcome.exit_code == 2
+    assert 'arch_name was "mbt-paon", now "mbt-2018"' in outcome.line
+
+
+def test_without_accelerate_the_remedy_is_named(run, pictures, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    path = tmp_path / "run"
+    outcome = run("train", "--lmbda", 0.01, "--data", pictures, "--out", path)
+    assert outcome.exit_code == 2
+    assert "pip install 'paoncodec[train]'" in outcome.line
+    assert not path.exists()
+
+
 def test_threads_are_set(run, tiny):
     import torch
 
@@ -268,10 +374,10 @@ from paoncodec.training import engine
 engine.provenance = dict
 plain, left = CodecTask.loss, iter(range(int(sys.argv.pop(1)) - 1))
 
-def loss(task, batch):
+def loss(task, *given):
     if next(left, None) is None:
         os.kill(os.getpid(), signal.SIGKILL)
-    return plain(task, batch)
+    return plain(task, *given)
 
 CodecTask.loss = loss
 main()
