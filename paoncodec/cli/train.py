@@ -11,11 +11,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from paoncodec.cli import dry_run as trial
 from paoncodec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def _lmbda(text: str) -> float | str:
     "epoch. Or a .txt file with a line `DIR W` for each.",
 )
 @click.option("--out", required=True, metavar="RUN", help="Directory of the run.")
+@click.option("--dry-run", is_flag=True, help="Try all of it for a minute, and leave RUN alone.")
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN, with its settings.")
 @click.option("--preset", help=f"Settings to begin with: paper or small.  [default: {_PRESET}]")
 @click.option(
@@ -82,6 +85,7 @@ def train(
     lmbda: float | str | None,
     data: tuple[str, ...],
     out: str,
+    dry_run: bool,
     resume: bool,
     preset: str | None,
     start_from: str | None,
@@ -109,6 +113,10 @@ def train(
     given = {name: value for name, value in given.items() if value is not None}
     loop = {name: value for name, value in loop.items() if value is not None}
     recipe = _recipe(saved, preset, given, loop)
+    if dry_run:
+        found = trial.dry_run(recipe, Path(out), _say)
+        click.echo(json.dumps(found) if as_json else trial.describe(found))
+        return
     task = CodecTask(recipe)
     trainer = Trainer(task, run, tell=_say)
     main = trainer.processes.is_main

@@ -3,6 +3,7 @@
 from paoncodec.training.changes import Change
 from paoncodec.training.config import RESUMABLE, TrainConfig
 from paoncodec.training.engine import Progress, Trainer, TrainingDiverged
+from paoncodec.training.rehearsal import Rehearsal, rehearse
 from paoncodec.training.run_directory import RunDirectory, TrainingStopped
 from paoncodec.training.samples import Samples
 from paoncodec.training.task import Task
@@ -11,6 +12,7 @@ __all__ = [
     "RESUMABLE",
     "Change",
     "Progress",
+    "Rehearsal",
     "RunDirectory",
     "Samples",
     "Task",
@@ -18,4 +20,5 @@ __all__ = [
     "Trainer",
     "TrainingDiverged",
     "TrainingStopped",
+    "rehearse",
 ]

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -334,6 +335,66 @@ def test_a_run_of_another_architecture_is_not_gone_on_with(run, tiny):
     outcome = run("train", "--out", tiny, "--resume", "--arch", "mbt-2018")
     assert outcome.exit_code == 2
     assert 'arch_name was "mbt-paon", now "mbt-2018"' in outcome.line
+
+
+def files_of(folder: Path) -> set[Path]:
+    """All but the cache that torch may make as it is loaded."""
+    return {path for path in folder.rglob("*") if "torchinductor" not in str(path)}
+
+
+def test_a_dry_run_finds_out_and_leaves_nothing(run, tiny, pictures, tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    before = files_of(tmp_path), config(tiny)
+    outcome = run("train", "--out", tiny, "--resume", "--dry-run", "--json")
+    assert outcome.exit_code == 0, outcome.stderr
+    found = json.loads(outcome.stdout)
+    assert (found["training_pictures"], found["validation_pictures"], found["read"]) == (4, 1, 5)
+    assert (found["left_out"], found["start"]) == ([], "linear")
+    assert found["step"]["psnr"] > 20
+    assert found["validation"]["psnr"] > 20
+    assert found["free_bytes"] > found["needed_bytes"] > 2 * found["checkpoint_bytes"] > 0
+    outcome = run("train", "--out", tiny, "--resume", "--dry-run")
+    assert outcome.stdout.decode().splitlines()[-1] == "The run can begin."
+    assert "4 to train on, 1 to validate on; 5 of 5 read, 0 of them left out" in (
+        outcome.stdout.decode()
+    )
+    assert (files_of(tmp_path), config(tiny)) == before
+
+
+def test_a_dry_run_names_what_would_end_the_run(run, tiny, pictures, tmp_path, monkeypatch):
+    words = ["train", "--dry-run", "--lmbda", 0.01, "--data", pictures, "--workers", 0]
+    outcome = run(*words, "--out", pictures / "0.png" / "run")
+    assert (outcome.exit_code, outcome.stdout) == (2, b"")
+    assert "cannot make this directory" in outcome.line
+    outcome = run(*words, "--out", tiny)
+    assert outcome.exit_code == 2
+    assert "holds a run" in outcome.line
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=1000))
+    outcome = run("train", "--out", tiny, "--resume", "--dry-run")
+    assert (outcome.exit_code, outcome.stdout) == (1, b"")
+    assert "0 MB free, a run takes" in outcome.stderr
+    monkeypatch.undo()
+    patch_loss(monkeypatch, {}, factor=math.nan)
+    settings = config(tiny)
+    settings["train"]["patience"] = 1
+    (tiny / "config.json").write_text(json.dumps(settings))
+    outcome = run("train", "--out", tiny, "--resume", "--dry-run")
+    assert outcome.exit_code == 1
+    assert "step 1: loss or gradient not finite" in outcome.stderr
+
+
+def test_a_dry_run_names_pictures_that_cannot_be_read(run, tiny, pictures, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(pictures, folder)
+    (folder / "text.png").write_text("no picture at all")
+    outcome = run("train", "--out", tiny, "--resume", "--dry-run", "--json", "--data", folder)
+    assert outcome.exit_code == 0
+    assert outcome.line.startswith(f"picture left out: {folder / 'text.png'}: ")
+    [fault] = json.loads(outcome.stdout)["left_out"]
+    assert fault.startswith(str(folder / "text.png"))
 
 
 def test_without_accelerate_the_remedy_is_named(run, pictures, tmp_path, monkeypatch):
