@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from paoncodec.codecs.noise import noise_of
 from paoncodec.codecs.rate import draw_qualities, lmbdas_of, shares_of
 from paoncodec.codecs.registry import build, save_weights, sha256_of, weights_start
-from paoncodec.codecs.starts import Down, Up, hyper_start, linear_start
+from paoncodec.codecs.starts import Down, Up, hyper_start, linear_start, rescale_latents
 from paoncodec.errors import UsageError, WeightsError
 from paoncodec.images.crops import (
     CropDataset,
@@ -204,9 +204,7 @@ class CodecTask:
         crops = CropDataset(self.training, self._crop_spec())
         every = max(1, len(crops) // _START_CROPS)
         images = torch.stack([crops[i] for i in range(0, len(crops), every)]).float() / 255
-        recipe = self.recipe
-        lmbda = lmbda_of(DEFAULT) if recipe.variable else float(recipe.lmbda)
-        deviations = linear_start(self.model, images, lmbda)
+        deviations = linear_start(self.model, images, self._first_lmbda())
         # The entropy model's first guess: each latent its own scale, mean 0.
         with torch.no_grad():
             final = self.model.entropy_parameters[-1]
@@ -223,7 +221,13 @@ class CodecTask:
                 f"{recipe.start_from}: its SHA-256 is {found}, the run was to start from "
                 f"{recipe.start_sha256}; give that file"
             )
-        weights_start(self.model, recipe.arch_name, recipe.start_from)
+        about = weights_start(self.model, recipe.arch_name, recipe.start_from)
+        if about["lmbda"] != VARIABLE:
+            rescale_latents(self.model, math.sqrt(self._first_lmbda() / float(about["lmbda"])))
+
+    def _first_lmbda(self) -> float:
+        """The λ that the transforms start at; gains lead from it to the others."""
+        return lmbda_of(DEFAULT) if self.recipe.variable else float(self.recipe.lmbda)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         groups: dict[str, list[nn.Parameter]] = {"transforms": [], "entropy": [], "aux": []}

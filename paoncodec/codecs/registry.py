@@ -119,8 +119,15 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[CompressionModel, dict[s
     return model, metadata
 
 
-def weights_start(model: CompressionModel, arch: str, path: str | os.PathLike[str]) -> None:
+def weights_start(
+    model: CompressionModel, arch: str, path: str | os.PathLike[str]
+) -> dict[str, str]:
     """Sets the parameters of ``model``, of architecture ``arch``, to those of a weights file.
+
+    The gains of a variable rate, which weights of one rate do not have, stay as they are.
+
+    Returns:
+        The file's metadata.
 
     Raises:
         WeightsError: not a weights file of ours.
@@ -132,6 +139,8 @@ def weights_start(model: CompressionModel, arch: str, path: str | os.PathLike[st
             f"{os.fspath(path)}: weights of {about['arch']}, to start {arch} from; choose others"
         )
     given, wanted = dict(donor.named_parameters()), dict(model.named_parameters())
+    if donor.gain is None:
+        wanted = {name: p for name, p in wanted.items() if not name.startswith("gain.")}
     for name in sorted(given.keys() | wanted.keys()):
         has, takes = (_shape_of(parameters.get(name)) for parameters in (given, wanted))
         if has != takes:
@@ -142,6 +151,7 @@ def weights_start(model: CompressionModel, arch: str, path: str | os.PathLike[st
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(given[name])
+    return about
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

@@ -206,7 +206,7 @@ def test_a_loss_that_stays_not_finite_says_the_step(run, tiny, monkeypatch):
 
 
 def test_lines_come_while_it_runs(run, tiny, monkeypatch):
-    monkeypatch.setattr("paoncodec.cli.train._LINE_EVERY", 0.0)
+    monkeypatch.setattr("paoncodec.cli.training_talk._LINE_EVERY", 0.0)
     outcome = run("train", "--out", tiny, "--resume")
     lines = re.findall(
         r"step (\d)/4: loss \d.*, \d.* bpp, \d\d\.\d\d dB, 0:\d\d:\d\d left", outcome.stderr
@@ -471,3 +471,76 @@ def test_a_run_that_the_system_killed_ends_with_the_same_files(run, tiny, tmp_pa
     assert "resumed at step 2 of 3" in outcome.stderr
     for name in ("best.safetensors", "last.safetensors"):
         assert (tiny / name).read_bytes() == (other / name).read_bytes()
+
+
+# A grid
+
+
+@pytest.fixture
+def tiny_grid(pictures: Path, tmp_path: Path) -> Path:
+    """A grid's directory that holds settings and no run yet."""
+    from paoncodec.codecs.grid import Grid
+    from paoncodec.codecs.recipe import CodecRecipe
+
+    path = tmp_path / "tiny grid"
+    path.mkdir()
+    recipe = CodecRecipe.from_json({**SETTINGS, "data": [str(pictures)]})
+    (path / "grid.json").write_text(json.dumps(Grid(recipe, (0.013, 0.05)).describe()))
+    return path
+
+
+def test_a_grid_is_trained_by_one_command(run, pictures, tmp_path):
+    words = ["--data", pictures, "--steps", 1, "--batch-size", 1, "--crop", 64, "--workers", 0]
+    path = tmp_path / "grid"
+    outcome = run("train", "--lmbda", "0.013,0.025", *words, "--out", path)
+    assert outcome.exit_code == 0
+    weights = [path / f"lmbda-{name}" / "best.safetensors" for name in ("0.025", "0.013")]
+    assert outcome.stdout.decode().splitlines() == list(map(str, weights))
+    assert all(file.is_file() for file in weights)
+    assert f"λ = 0.013, from lmbda-0.025: {path / 'lmbda-0.013'}" in outcome.stderr
+    assert config(path / "lmbda-0.013")["start"] == "weights"
+    again = run("train", "--out", path, "--resume", "--json")
+    assert again.exit_code == 0
+    assert again.stderr == ""
+    listed = {"0.025": str(weights[0]), "0.013": str(weights[1])}
+    assert json.loads(again.stdout) == {"run": str(path), "weights": listed}
+
+
+def test_a_grid_that_a_signal_stops_goes_on(run, tiny_grid, monkeypatch):
+    patch_loss(monkeypatch, {6: lambda: signal.raise_signal(signal.SIGTERM)})
+    outcome = run("train", "--out", tiny_grid, "--resume")
+    assert (outcome.exit_code, outcome.stdout) == (143, b"")
+    assert f"paoncodec train --out '{tiny_grid}' --resume" in outcome.stderr
+    outcome = run("train", "--out", tiny_grid, "--resume")
+    assert outcome.exit_code == 0
+    assert "lmbda-0.05" not in outcome.stderr.splitlines()[0].split(":")[-1]
+    assert "resumed at step 2 of 4" in outcome.stderr
+
+
+def test_the_papers_grid_has_a_name():
+    from paoncodec.cli.train import _lmbda
+
+    assert _lmbda("grid") == (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483)
+    assert (_lmbda("0.01"), _lmbda("variable")) == (0.01, "variable")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lmbda", "0.01,0.01"], "a grid takes two or more, none twice"),
+        (["--lmbda", "0.01,-1"], "lmbda -1.0: must be > 0"),
+        (["--lmbda", "0.01,x"], "lmbda 0.01,x: must be > 0"),
+        (["--lmbda", "0.01", "--from-scratch"], "--from-scratch: for a grid"),
+    ],
+)
+def test_wrong_grids_make_no_run(run, pictures, tmp_path, words, said):
+    outcome = run("train", "--out", tmp_path / "new", "--data", pictures, *words)
+    assert (outcome.exit_code, outcome.stdout) == (2, b"")
+    assert said in outcome.line
+    assert not (tmp_path / "new").exists()
+
+
+def test_one_lambda_is_not_what_a_grid_goes_on_with(run, tiny_grid):
+    outcome = run("train", "--out", tiny_grid, "--resume", "--lmbda", "0.013")
+    assert outcome.exit_code == 2
+    assert "a grid was begun here; leave --lmbda out" in outcome.line
