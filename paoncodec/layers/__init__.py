@@ -1,6 +1,7 @@
 """Neurons for any network: Padé layers and their shifter."""
 
 from paoncodec.layers.causal import CAUSAL_TAPS, CausalConv2d
+from paoncodec.layers.deform import ElementShift, PaLaDeformConv2d
 from paoncodec.layers.pade import PaLaConv2d, PaLaConvTranspose2d, PaLaLinear
 from paoncodec.layers.quotients import DENOMINATOR_FLOOR
 from paoncodec.layers.rational import Kind, PadeSpec, rational
@@ -10,10 +11,12 @@ __all__ = [
     "CAUSAL_TAPS",
     "DENOMINATOR_FLOOR",
     "CausalConv2d",
+    "ElementShift",
     "Kind",
     "NoShift",
     "PaLaConv2d",
     "PaLaConvTranspose2d",
+    "PaLaDeformConv2d",
     "PaLaLinear",
     "PadeSpec",
     "PredictedShift",

@@ -100,7 +100,7 @@ class _Rational(torch.autograd.Function):
         terms = _terms(wide, spec, groups)
         a0 = _constant(bias, wide[0], groups)
         value = FORWARD[spec.kind](terms, a0) if spec.den else sum(terms.num, a0)
-        return _narrow(value, stacks[0].dtype)
+        return narrowed(value, stacks[0].dtype)
 
     @staticmethod
     @once_differentiable
@@ -153,7 +153,8 @@ def _widen(stack: Tensor) -> Tensor:
     return stack.float().clamp_(-limit, limit)
 
 
-def _narrow(value: Tensor, dtype: torch.dtype) -> Tensor:
+def narrowed(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """``value`` in another format, saturated at its largest number."""
     if value.dtype == dtype:
         return value
     limit = torch.finfo(dtype).max

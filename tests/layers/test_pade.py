@@ -61,6 +61,25 @@ def test_1_0_is_a_convolution(kind: Kind, stride: int, groups: int) -> None:
     torch.testing.assert_close(ours(x), torchs(x))
 
 
+@pytest.mark.parametrize("mode", ["replicate", "zeros", "reflect", "circular"])
+def test_borders_are_those_of_torch(mode: str) -> None:
+    ours = PaLaConv2d(4, 6, 5, degrees=(1, 0), padding_mode=mode)
+    torchs = nn.Conv2d(4, 6, 5, padding=2, padding_mode=mode)
+    torchs.load_state_dict({"weight": ours.numerator, "bias": ours.bias})
+    x = torch.randn(2, 4, 7, 8)
+    torch.testing.assert_close(ours(x), torchs(x))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_transposed_layer_with_zeros_around_is_that_of_torch(groups: int) -> None:
+    options = {"stride": 2, "padding": 2, "output_padding": 1, "groups": groups}
+    ours = PaLaConvTranspose2d(4, 6, 5, degrees=(1, 0), padding_mode="zeros", **options)
+    torchs = nn.ConvTranspose2d(4, 6, 5, **options)
+    torchs.load_state_dict({"weight": ours.numerator, "bias": ours.bias})
+    x = torch.randn(2, 4, 7, 8)
+    torch.testing.assert_close(ours(x), torchs(x))
+
+
 def test_1_0_is_a_linear_layer() -> None:
     ours, torchs = PaLaLinear(5, 3, (1, 0)), nn.Linear(5, 3)
     torchs.load_state_dict({"weight": ours.numerator, "bias": ours.bias})
@@ -337,6 +356,7 @@ def test_repr_tells_what_a_layer_is() -> None:
     shown = repr(PaLaConv2d(4, 6, 5, 2, groups=2, shift=StaticShift(1.5)))
     assert "4, 6, degrees=(1, 1), kind='smooth', groups=2, kernel_size=5, stride=2" in shown
     assert "bound=1.5" in shown
+    assert "padding_mode='zeros'" in repr(PaLaConv2d(4, 6, 5, padding_mode="zeros"))
 
 
 # ---- what is refused ----
@@ -352,6 +372,8 @@ def test_repr_tells_what_a_layer_is() -> None:
         (lambda: PaLaConv2d(4, 6, 0), "kernel_size 0: must be >= 1"),
         (lambda: PaLaConv2d(4, 6, 3, stride=0), "stride 0: must be >= 1"),
         (lambda: PaLaConv2d(4, 6, 3, padding=-1), "padding -1: must be >= 0"),
+        (lambda: PaLaConv2d(4, 6, 3, padding_mode="same"), "'same': choose one of replicate, z"),
+        (lambda: PaLaConvTranspose2d(4, 6, 3, padding_mode="reflect"), "one of replicate, zeros$"),
         (lambda: PaLaConv2d(4, 6, 3, degrees=(0, 0)), r"\(0, 0\): .* sum >= 1"),
         (lambda: PaLaConvTranspose2d(4, 6, 3, kind="x"), "'x': choose one of smooth"),
         (lambda: PaLaConvTranspose2d(4, 6, 3, groups=3), "groups 3: must divide"),
