@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -17,6 +17,10 @@ from paoncodec.layers.rational import Kind, PadeSpec, rational
 #: Bound of the uniform start of the denominator weights, in units of 1/sqrt(fan_in). Not 0: behind
 #: the absolute value of the "absolute" kind, weights of exactly 0 have no gradient and never learn.
 DENOMINATOR_START = 0.05
+
+
+#: Values of a layer's largest intermediate that a CPU works on at a time.
+_PART_SIZE = 2**21
 
 
 class PaLa(nn.Module):
@@ -131,6 +135,11 @@ class PaLa(nn.Module):
         x = powers[0] if len(powers) == 1 else torch.cat(list(powers), dim=1)
         return self._product(x, self._stack(weights), len(powers) * self.groups, *places)
 
+    def _terms_of(self, x: Tensor, scale: float = 1.0) -> int:
+        """About how many values the terms of one image have, for ``scale`` times its positions."""
+        degrees = self.spec.num + self.spec.den
+        return 1 + int(degrees * self.out_channels * scale * x.shape[2:].numel())
+
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
         spec = self.spec
@@ -139,6 +148,23 @@ class PaLa(nn.Module):
             f"{self.in_channels}, {self.out_channels}, degrees=({spec.num}, {spec.den}), "
             f"kind={spec.kind!r}{groups}"
         )
+
+
+def by_images(layer: Callable[[Tensor], Tensor], x: Tensor, values: int) -> Tensor:
+    """``layer(x)``, on a CPU a few images at a time.
+
+    Large batches then need less memory, and less time: what a part has freed the next takes again,
+    while blocks of many megabytes come anew from the system each time.
+
+    Args:
+        layer: treats each image by itself.
+        x: (B, ...).
+        values: size of the layer's largest intermediate for one image.
+    """
+    images = max(1, _PART_SIZE // values)
+    if x.device.type != "cpu" or len(x) <= images:
+        return layer(x)
+    return torch.cat([layer(part) for part in x.split(images)])
 
 
 def _powers(x: Tensor, longest: int) -> list[Tensor]:

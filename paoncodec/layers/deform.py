@@ -18,7 +18,14 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
-from paoncodec.layers.base import PaLa, require_at_least, require_groups, require_odd, result_dtype
+from paoncodec.layers.base import (
+    PaLa,
+    by_images,
+    require_at_least,
+    require_groups,
+    require_odd,
+    result_dtype,
+)
 from paoncodec.layers.pade import (
     PaddingMode,
     pad,
@@ -28,10 +35,6 @@ from paoncodec.layers.pade import (
 )
 from paoncodec.layers.rational import Kind, narrowed
 from paoncodec.layers.shift import rounded_through
-
-#: Values sampled (channels × taps × positions) by one call of torchvision on a CPU, whose workspace
-#: holds them all: more images at once take more memory and no less time.
-_CALL_SAMPLES = 2**21
 
 
 @dataclass(frozen=True)
@@ -125,17 +128,17 @@ class PaLaDeformConv2d(PaLa):
         if self.shifter.per_channel:  # each power of a channel moves with it
             offset = offset.repeat(1, x.shape[1] // self.in_channels, 1, 1)
         weight = weight.to(x.dtype)
-        samples = x.shape[1] * self.kernel_size**2 * offset.shape[2] * offset.shape[3]
-        images = max(1, _CALL_SAMPLES // samples) if x.device.type == "cpu" else len(x)
-        calls = [
-            deform_conv2d(part, where, weight, stride=self.stride)
-            for part, where in zip(x.split(images), offset.split(images), strict=True)
-        ]
-        return calls[0] if len(calls) == 1 else torch.cat(calls)
+        return deform_conv2d(x, offset, weight, stride=self.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C_out, H', W')."""
         require_maps(x, self.in_channels)
+        # torchvision's workspace holds all that the taps sample.
+        samples = self.spec.longest * self.in_channels * self.kernel_size**2 * x.shape[2:].numel()
+        values = max(samples // self.stride**2, self._terms_of(x, self.stride**-2))
+        return by_images(self._of_images, x, values)
+
+    def _of_images(self, x: Tensor) -> Tensor:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         with torch.autocast(x.device.type, enabled=False):
             offset = self.shifter(wide)

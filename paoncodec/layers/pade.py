@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from paoncodec.layers.base import PaLa, becomes_half, require_at_least, require_groups
+from paoncodec.layers.base import PaLa, becomes_half, by_images, require_at_least, require_groups
 from paoncodec.layers.rational import Kind
 from paoncodec.layers.shift import NoShift, ShiftSpec, build_shifter
 
@@ -131,6 +131,9 @@ class PaLaConv2d(PaLa):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C_out, H', W')."""
         require_maps(x, self.in_channels)
+        return by_images(self._of_images, x, self._terms_of(x, self.stride**-2))
+
+    def _of_images(self, x: Tensor) -> Tensor:
         return self._pade(pad(self.shifter(x), self.padding, self.padding_mode))
 
     def extra_repr(self) -> str:
@@ -227,6 +230,9 @@ class PaLaConvTranspose2d(PaLa):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C_out, H', W')."""
         require_maps(x, self.in_channels)
+        return by_images(self._of_images, x, self._terms_of(x, self.stride**2))
+
+    def _of_images(self, x: Tensor) -> Tensor:
         return self._pade(pad(self.shifter(x), self.border, "replicate"))
 
     def extra_repr(self) -> str:

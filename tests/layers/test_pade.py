@@ -24,6 +24,7 @@ from paoncodec.layers import (
     StaticShift,
     shift2d,
 )
+from paoncodec.layers import base as base_module
 
 KINDS: tuple[Kind, ...] = ("smooth", "absolute", "vanilla")
 DEGREES = list(itertools.product(range(4), repeat=2))[1:]
@@ -206,6 +207,27 @@ def test_an_image_does_not_depend_on_its_batch(kind: Kind, form, shift: ShiftSpe
         together = layer(batch)
         alone = torch.cat([layer(image[None]) for image in batch])
     torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shift", SHIFTS, ids=named)
+@pytest.mark.parametrize("form", FORMS, ids=named)
+def test_large_batches_are_worked_on_in_parts(
+    form, shift: ShiftSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = randomised(form(2, 4, 3, stride=2, degrees=(2, 1), shift=shift))
+    x = torch.randn(5, 2, 8, 6, requires_grad=True)
+    wanted = [x, *layer.parameters()]
+    whole = layer(x)
+    expected = torch.autograd.grad(whole.square().sum(), wanted)
+    monkeypatch.setattr(base_module, "_PART_SIZE", 2)
+    with Calls() as calls:
+        parts = layer(x)
+    assert len(calls.seen) == 5 * 2 + 5 * (shift == PredictedShift())  # two products an image
+    torch.testing.assert_close(parts, whole)
+    for ours, theirs in zip(
+        torch.autograd.grad(parts.square().sum(), wanted), expected, strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 class Calls(TorchFunctionMode):

@@ -1,0 +1,1 @@
+"""How good and how costly a codec or a layer is."""
