@@ -16,7 +16,7 @@ from paoncodec.cli.errors import reporting
 
 __all__ = ["main"]
 
-_COMMANDS = ("encode", "decode", "info", "train", "zoo")
+_COMMANDS = ("encode", "decode", "info", "train", "zoo", "eval", "bdrate", "plot")
 
 
 class _LazyGroup(click.Group):

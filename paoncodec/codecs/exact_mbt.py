@@ -18,11 +18,13 @@ from paoncodec.entropy import (
     FrozenTables,
     GaussianTables,
     Integers,
+    Meter,
     Reader,
     Stop,
     SymbolModel,
     TableSelector,
     Writer,
+    by_position,
     exact_layer,
     exact_product,
     exact_sequence,
@@ -102,11 +104,32 @@ class ExactMBT:
         Raises:
             MalformedStream: strings that no encoder writes for this shape.
         """
-        z_read, y_read = Reader(self._z_model, z, "z"), Reader(self._y_model, y, "y")
+        z_read, y_read = self._readers(y, z)
         z_int, y_int = self._visit(z_read, y_read, shape)
         z_read.finish()
         y_read.finish()
         return torch.from_numpy(y_int).float(), digest(z_int, y_int)
+
+    def spent(self, y: bytes, z: bytes, shape: tuple[int, int]) -> dict[str, Array]:
+        """Where the bits of a file went: arguments and errors as for :meth:`decode`.
+
+        Returns:
+            Bits at each position, all channels together: ``z`` of ``shape``, ``y`` (4·height,
+            4·width).
+        """
+        z_read, y_read = self._readers(y, z)
+        z_count, y_count = Meter(self._z_model, z_read), Meter(self._y_model, y_read)
+        self._visit(z_count, y_count, shape)
+        z_read.finish()
+        y_read.finish()
+        return {
+            "z": z_count.bits().reshape(-1, *shape).sum(axis=0),
+            "y": by_position(y_count.bits(), 4 * shape[0], 4 * shape[1]),
+        }
+
+    def _readers(self, y: bytes, z: bytes) -> tuple[Reader, Reader]:
+        """Of z and of y."""
+        return Reader(self._z_model, z, "z"), Reader(self._y_model, y, "y")
 
     def round_z(self, z: Tensor) -> Integers:
         """Hyper-latents as integers around their channels' medians."""

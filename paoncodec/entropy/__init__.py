@@ -4,6 +4,7 @@ from paoncodec.entropy.coder import (
     VALUE_LIMIT,
     Estimator,
     Integers,
+    Meter,
     Reader,
     Stop,
     SymbolModel,
@@ -18,7 +19,7 @@ from paoncodec.entropy.exact import (
     to_activation,
 )
 from paoncodec.entropy.tables import FrozenTables, GaussianTables, TableSelector, Tails
-from paoncodec.entropy.wavefront import CausalWalk
+from paoncodec.entropy.wavefront import CausalWalk, by_position
 
 __all__ = [
     "VALUE_LIMIT",
@@ -28,12 +29,14 @@ __all__ = [
     "FrozenTables",
     "GaussianTables",
     "Integers",
+    "Meter",
     "Reader",
     "Stop",
     "SymbolModel",
     "TableSelector",
     "Tails",
     "Writer",
+    "by_position",
     "exact_layer",
     "exact_pade_product",
     "exact_product",

@@ -111,6 +111,14 @@ class CausalWalk:
         return self._select(*self._head(hyper[positions], features))
 
 
+def by_position(symbols: Array, height: int, width: int) -> Array:
+    """Figures of all symbols, in the order of a walk, summed over channels: (height, width)."""
+    order = np.concatenate(wavefronts(height, width))
+    sums = np.empty(height * width)
+    sums[order] = symbols.reshape(len(order), -1).sum(axis=1)
+    return sums.reshape(height, width)
+
+
 class _Field:
     """Latents by position, with a border of zeros as wide as the mask reaches."""
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from paoncodec.entropy.coder import VALUE_LIMIT, Estimator, Reader, SymbolModel, Writer
 from paoncodec.entropy.exact import WEIGHT_BITS, exact_product, to_activation, to_grid
 from paoncodec.entropy.tables import GaussianTables, TableSelector
-from paoncodec.entropy.wavefront import CausalWalk, wavefronts
+from paoncodec.entropy.wavefront import CausalWalk, by_position, wavefronts
 from paoncodec.errors import MalformedStream
 from paoncodec.layers.causal import CAUSAL_TAPS, CausalConv2d
 
@@ -197,3 +197,11 @@ def test_a_latent_out_of_range_is_refused() -> None:
 
     with pytest.raises(MalformedStream, match=rf"y at byte 0: a latent beyond ±{VALUE_LIMIT}"):
         walk()(hyper, stop)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (5, 1), (4, 7)])
+def test_figures_of_a_walk_find_their_positions(height: int, width: int) -> None:
+    order = np.concatenate(wavefronts(height, width))
+    symbols = (order[:, None] * np.array([1.0, 10.0, 100.0])).ravel()
+    expected = 111.0 * np.arange(height * width).reshape(height, width)
+    assert by_position(symbols, height, width).tolist() == expected.tolist()
