@@ -60,7 +60,7 @@ def together(count: int, *words: str) -> tuple[int, str]:
         )
         for rank in range(count)
     ]
-    said = [process.communicate(timeout=120)[0] for process in started]
+    said = [process.communicate(timeout=600)[0] for process in started]
     return max(process.returncode for process in started), "".join(said)
 
 
