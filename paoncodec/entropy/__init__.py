@@ -10,7 +10,14 @@ from paoncodec.entropy.coder import (
     SymbolModel,
     Writer,
 )
-from paoncodec.entropy.exact import Array, exact_layer, exact_product, exact_sequence, to_activation
+from paoncodec.entropy.exact import (
+    Array,
+    exact_layer,
+    exact_pade_product,
+    exact_product,
+    exact_sequence,
+    to_activation,
+)
 from paoncodec.entropy.tables import FrozenTables, GaussianTables, TableSelector, Tails
 from paoncodec.entropy.wavefront import CausalWalk, by_position
 
@@ -31,6 +38,7 @@ __all__ = [
     "Writer",
     "by_position",
     "exact_layer",
+    "exact_pade_product",
     "exact_product",
     "exact_sequence",
     "to_activation",
