@@ -16,7 +16,7 @@ from paoncodec.cli.errors import reporting
 
 __all__ = ["main"]
 
-_COMMANDS = ("encode", "decode", "info", "train")
+_COMMANDS = ("encode", "decode", "info", "train", "complexity")
 
 
 class _LazyGroup(click.Group):
