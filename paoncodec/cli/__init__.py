@@ -16,7 +16,17 @@ from paoncodec.cli.errors import reporting
 
 __all__ = ["main"]
 
-_COMMANDS = ("encode", "decode", "info", "train", "zoo", "eval", "bdrate", "plot")
+_COMMANDS = (
+    "encode",
+    "decode",
+    "info",
+    "train",
+    "zoo",
+    "eval",
+    "bdrate",
+    "plot",
+    "complexity",
+)
 
 
 class _LazyGroup(click.Group):
