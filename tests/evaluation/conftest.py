@@ -32,6 +32,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
+@pytest.fixture(scope="session")
+def photos(pictures: dict[str, Path]) -> Path:
+    """The folder of the pictures."""
+    return next(iter(pictures.values())).parent
+
+
 @pytest.fixture
 def result_file(tmp_path: Path) -> Callable[..., Result]:
     """`result_file("name", [(bpp, psnr), ...], images={...}, **content)` as a file, loaded."""

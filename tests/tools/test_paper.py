@@ -97,3 +97,36 @@ def test_a_crop_that_is_none_is_refused(figure, word):
 def test_the_crops_lie_inside_kodak_s_pictures(figure):
     for _, places in figure(8).CROPS.values():
         assert all(0 <= x <= 768 - 128 and 0 <= y <= 512 - 128 for x, y in places)
+
+
+@pytest.fixture(scope="module")
+def settings(tool):
+    sys.path.insert(0, str(PAPER))
+    try:
+        return tool("settings")
+    finally:
+        sys.path.remove(str(PAPER))
+
+
+def test_settings_are_those_of_the_paper(settings, kodak):
+    low, high = (settings.recipe_of(lmbda, [str(kodak)]) for lmbda in (0.013, 0.025))
+    assert (low.arch["N"], low.arch["M"]) == (192, 192)
+    assert (high.arch["N"], high.arch["M"]) == (192, 320)
+    assert low.train.steps == 600 * 3 // 24
+    assert (low.train.batch_size, low.train.crop, low.lr_transforms) == (24, 256, 1e-4)
+    assert not low.arch["gdn"]
+    assert settings.recipe_of(0.013, [str(kodak)], gdn=True).arch["gdn"]
+
+
+def test_a_run_can_be_begun_from_its_settings(settings, kodak, tmp_path, capsys):
+    from paoncodec.codecs.recipe import CodecRecipe
+    from paoncodec.training import RunDirectory
+
+    out = tmp_path / "run"
+    words = ["--lmbda", "0.0483", "--data", str(kodak), "--gdn", "--out", str(out)]
+    settings.main(words)
+    assert f"paoncodec train --out {out} --resume" in capsys.readouterr().out
+    saved = CodecRecipe.from_json(RunDirectory(out, resume=True).load_config())
+    assert saved == settings.recipe_of(0.0483, [str(kodak)], gdn=True)
+    with pytest.raises(UsageError):
+        settings.main(words)  # a run's directory is never overwritten
