@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         precision="float32",
         workers=0,
     )
-    seen = {}
+    seen: dict[str, Study] = {}
     for kind in KINDS:
         seen[kind] = study(recipe, kind, listener=_tell(kind, options.steps))
         print(summary(seen[kind]))
