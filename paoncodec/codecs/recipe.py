@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from paoncodec.codecs.rate import draw_qualities, lmbdas_of, shares_of
 from paoncodec.codecs.registry import build, save_weights
-from paoncodec.codecs.starts import Down, Up, hyper_start, linear_start
+from paoncodec.codecs.starts import Down, Up, entropy_start, hyper_start, linear_start
 from paoncodec.errors import UsageError
 from paoncodec.images.crops import CropDataset, CropSpec, EpochSampler, find_images, split
 from paoncodec.layers import PadeSpec
@@ -163,12 +163,8 @@ class CodecTask:
         recipe = self.recipe
         lmbda = lmbda_of(DEFAULT) if recipe.variable else float(recipe.lmbda)
         deviations = linear_start(self.model, images, lmbda)
-        # The entropy model's first guess: each latent its own scale, mean 0.
+        entropy_start(self.model.predictors(), deviations)
         with torch.no_grad():
-            final = self.model.entropy_parameters[-1]
-            final.weight.mul_(0.1)
-            final.bias.zero_()
-            final.bias[: len(deviations)] = deviations.clamp(min=0.2)
             hyper_start(self.model, self.model.analysis(images))
 
     def optimizers(self) -> list[torch.optim.Optimizer]:

@@ -8,6 +8,7 @@ components, and the decoder is the transpose. Ordinary convolutions with GDN can
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from compressai.entropy_models import EntropyBottleneck
@@ -109,6 +110,28 @@ def _set_mean(down: Down, up: Up, basis: Tensor, mean: Tensor) -> None:
     """Latents of a picture of the mean colour are 0: small numbers code and train better."""
     _linear_part(down)[1][: basis.shape[0]] = -basis.sum(dim=(2, 3)) @ mean
     _linear_part(up)[1].copy_(mean)
+
+
+#: A latent starts with at least this deviation: a narrower guess punishes what strays too much.
+_LEAST_DEVIATION = 0.2
+
+
+@torch.no_grad()
+def entropy_start(predictors: Sequence[nn.Module], deviations: Tensor) -> None:
+    """The entropy model's first guess: each latent its own scale, mean 0.
+
+    Args:
+        predictors: see :meth:`.ExactCodec.predictors`.
+        deviations: (M,), of the latents.
+    """
+    first = 0
+    for layer in predictors:
+        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+        channels = len(bias) // 2
+        weight.mul_(0.1)
+        bias.zero_()
+        bias[:channels] = deviations[first : first + channels].clamp(min=_LEAST_DEVIATION)
+        first += channels
 
 
 #: Standard deviation the hyper-latents start with: well above the rounding noise of 0.29 …

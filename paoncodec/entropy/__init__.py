@@ -9,8 +9,16 @@ from paoncodec.entropy.coder import (
     SymbolModel,
     Writer,
 )
-from paoncodec.entropy.exact import Array, exact_layer, exact_product, exact_sequence, to_activation
+from paoncodec.entropy.exact import (
+    Array,
+    exact_layer,
+    exact_pointwise,
+    exact_product,
+    exact_sequence,
+    to_activation,
+)
 from paoncodec.entropy.tables import FrozenTables, GaussianTables, TableSelector, Tails
+from paoncodec.entropy.walk import Select, Walk
 from paoncodec.entropy.wavefront import CausalWalk
 
 __all__ = [
@@ -22,12 +30,15 @@ __all__ = [
     "GaussianTables",
     "Integers",
     "Reader",
+    "Select",
     "Stop",
     "SymbolModel",
     "TableSelector",
     "Tails",
+    "Walk",
     "Writer",
     "exact_layer",
+    "exact_pointwise",
     "exact_product",
     "exact_sequence",
     "to_activation",

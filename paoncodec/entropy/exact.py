@@ -13,7 +13,7 @@ machine. Convolutions are torch's.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,8 +104,10 @@ def exact_sequence(layers: Iterable[nn.Module], name: str) -> Callable[[Array], 
         WeightsError: as :class:`ExactLinear`.
         TypeError: another layer, or an option without an exact form.
     """
-    steps = [exact_layer(layer, f"{name}.{i}") for i, layer in enumerate(layers)]
+    return _chain([exact_layer(layer, f"{name}.{i}") for i, layer in enumerate(layers)])
 
+
+def _chain(steps: Sequence[Callable[[Array], Array]]) -> Callable[[Array], Array]:
     def run(x: Array) -> Array:
         for step in steps:
             x = step(x)
@@ -140,6 +142,29 @@ def exact_product(weight: Tensor, bias: Tensor | None, name: str) -> ExactLinear
         WeightsError: as :class:`ExactLinear`.
     """
     return ExactLinear(weight.T.contiguous(), bias, 1, _matrix_product, name)
+
+
+def exact_pointwise(
+    layers: Iterable[nn.Module], name: str, skipped: int = 0
+) -> Callable[[Array], Array]:
+    """The exact form of 1×1 convolutions, as products of positions: (P, C) → (P, C').
+
+    Args:
+        layers: Conv2d of kernel 1 and what :func:`exact_layer` knows element-wise.
+        name: for messages.
+        skipped: leading inputs that are 0 everywhere and are left out.
+
+    Raises:
+        WeightsError, TypeError: as :func:`exact_sequence`.
+    """
+    steps: list[Callable[[Array], Array]] = []
+    for i, layer in enumerate(layers):
+        if type(layer) is nn.Conv2d and layer.kernel_size == (1, 1):
+            weight = layer.weight.flatten(1)[:, 0 if i else skipped :]
+            steps.append(exact_product(weight, layer.bias, f"{name}.{i}"))
+        else:
+            steps.append(exact_layer(layer, f"{name}.{i}"))
+    return _chain(steps)
 
 
 def _matrix_product(x: Array, weight: Array) -> Array:

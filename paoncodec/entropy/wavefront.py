@@ -12,15 +12,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from paoncodec.entropy.coder import VALUE_LIMIT, Integers, Stop
+from paoncodec.entropy.coder import Integers, Stop
 from paoncodec.entropy.exact import Array, one_thread
-from paoncodec.errors import MalformedStream
+from paoncodec.entropy.walk import Select, legal
 from paoncodec.layers.causal import CAUSAL_TAPS, REACH
 
 #: (parameters of the hyper decoder (P, C), context features (P, K)) → (deviations, means), (P, M).
 Head = Callable[[Array, Array], tuple[Array, Array]]
-#: (deviations, means) → (table, centre), see :class:`.TableSelector`.
-Select = Callable[[Array, Array], tuple[Integers, Integers]]
 
 #: Positions whose parameters are computed at once where the latents are known; bounds memory.
 _BLOCK = 4096
@@ -55,19 +53,7 @@ class CausalWalk:
         self._channels = channels
 
     def __call__(self, hyper: Array, stop: Stop, latents: Integers | None = None) -> Integers:
-        """Carries ``stop`` through all latents.
-
-        Args:
-            hyper: (C, H, W), exact output of the hyper decoder.
-            stop: counts, writes or reads symbols, a wavefront at a time.
-            latents: (M, H, W) integers within ±VALUE_LIMIT; None if ``stop`` reads them.
-
-        Returns:
-            The latents, (M, H, W).
-
-        Raises:
-            MalformedStream: a read latent is out of range.
-        """
+        """As every :class:`.Walk`; ``stop`` gets a wavefront at a time."""
         channels, height, width = hyper.shape
         hyper = np.ascontiguousarray(hyper.reshape(channels, -1).T)
         field = _Field(height, width, self._channels)
@@ -88,9 +74,7 @@ class CausalWalk:
         for positions in steps:
             table, centre = self._at(field, hyper, positions)
             values = stop(table.ravel(), None).reshape(centre.shape) + centre
-            if np.abs(values).max() > VALUE_LIMIT:
-                raise MalformedStream("y", 0, f"a latent beyond ±{VALUE_LIMIT}")
-            field.write(positions, values)
+            field.write(positions, legal(values))
 
     def _everywhere(
         self, field: _Field, hyper: Array, order: Integers
