@@ -12,6 +12,7 @@ from paoncodec.entropy.coder import (
 from paoncodec.entropy.exact import (
     Array,
     exact_layer,
+    exact_pade_product,
     exact_pointwise,
     exact_product,
     exact_sequence,
@@ -38,6 +39,7 @@ __all__ = [
     "Walk",
     "Writer",
     "exact_layer",
+    "exact_pade_product",
     "exact_pointwise",
     "exact_product",
     "exact_sequence",

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from itertools import accumulate
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paoncodec.errors import WeightsError
+from paoncodec.layers import (
+    DENOMINATOR_FLOOR,
+    CausalPaLaConv2d,
+    CheckerboardPaLaConv2d,
+    MaskedPaLaConv2d,
+    PaLaConv2d,
+    PaLaConvTranspose2d,
+    PaLaLinear,
+)
+from paoncodec.layers.base import PaLa
 
 #: Activations are multiples of 2**-ACTIVATION_BITS …
 ACTIVATION_BITS = 14
@@ -95,10 +106,94 @@ class ExactLinear:
         return to_activation(sums)
 
 
+class ExactPade:
+    """A smooth or absolute Padé layer without shift, from the exact products of its terms.
+
+    Powers, products, sums and the quotient are each one exact or IEEE operation, rounded to the
+    activations' grid and saturated: powers of x beyond ±ACTIVATION_LIMIT are that limit. Two
+    activations are each below 2²⁷ units, so ``Q·P`` and ``Q²`` of the smooth kind, and the sums of
+    two of them, are exact in float64; the division is the only step that rounds.
+
+    Args:
+        layer: degrees, kind and a0.
+        weights: a degree of a polynomial by its name, with the outputs in ``output_dim``.
+        output_dim: as for :class:`ExactLinear`.
+        product: the linear operation.
+        name: for messages.
+
+    Raises:
+        WeightsError: as :class:`ExactLinear`, or a0 is not finite or out of the activations' range.
+        TypeError: the vanilla kind, which has poles, or groups.
+    """
+
+    def __init__(
+        self,
+        layer: PaLa,
+        weights: Callable[[Literal["numerator", "denominator"]], Sequence[Tensor] | Tensor],
+        output_dim: int,
+        product: Product,
+        name: str,
+    ) -> None:
+        if layer.spec.kind == "vanilla" or layer.groups != 1:
+            raise TypeError(
+                f"{name}: {layer!r} has no exact form: vanilla has poles, or has groups"
+            )
+        self._spec = layer.spec
+        bias = layer.bias.detach().cpu().double().numpy()
+        if not np.abs(bias).max() <= ACTIVATION_LIMIT:
+            raise WeightsError(f"{name}: a0 is beyond ±{ACTIVATION_LIMIT:g} or not finite")
+        self._a0 = to_activation(bias)
+        num = weights("numerator") if layer.spec.num else ()
+        den = weights("denominator") if layer.spec.den else ()
+        # What both polynomials have of a degree is one product.
+        self._products = [
+            ExactLinear(
+                torch.cat([*num[k : k + 1], *den[k : k + 1]], output_dim),
+                None,
+                output_dim,
+                product,
+                f"{name}, degree {k + 1}",
+            )
+            for k in range(layer.spec.longest)
+        ]
+
+    def __call__(self, x: Array) -> Array:
+        num: list[Array] = []
+        den: list[Array] = []
+        power = x
+        for degree, product in enumerate(self._products, 1):
+            power = x if degree == 1 else to_activation(power * x)
+            terms = product(power)
+            both = np.split(terms, 2, axis=1) if degree <= self._spec.shared else [terms]
+            if degree <= self._spec.num:
+                num.append(both[0])
+            if degree <= self._spec.den:
+                den.append(both[-1])
+        a0 = self._a0.reshape(-1, *[1] * (x.ndim - 2))
+        return _quotient(num, den, a0, absolute=self._spec.kind == "absolute")
+
+
+def _quotient(num: list[Array], den: list[Array], a0: Array, *, absolute: bool) -> Array:
+    """The formulas of :mod:`paoncodec.layers.quotients` on terms that lie on the grid."""
+    if absolute:
+        den = [np.abs(term) for term in den]
+    # P_{-1} = 0, P_0 = a0, … P_K, and Q_{-1} = 0, Q_0 = 1, … Q_L.
+    p_low, p = [np.zeros(1), *accumulate([a0, *num], _saturated_sum)][-2:]
+    q_low, q = [np.zeros(1), *accumulate([np.ones(1), *den], _saturated_sum)][-2:]
+    if absolute or not den:
+        return to_activation(p / q)
+    squares = np.maximum(q * q + q_low * q_low, DENOMINATOR_FLOOR)
+    return to_activation((q * p + q_low * p_low) / squares)
+
+
+def _saturated_sum(a: Array, b: Array) -> Array:
+    return to_activation(a + b)
+
+
 def exact_sequence(layers: Iterable[nn.Module], name: str) -> Callable[[Array], Array]:
     """The exact form of a chain of layers: (B, C, H, W) float64 on the grid → the same.
 
-    Knows Conv2d, ConvTranspose2d and LeakyReLU.
+    Knows Conv2d, ConvTranspose2d, LeakyReLU, and Padé layers as :class:`ExactPade` does.
 
     Raises:
         WeightsError: as :class:`ExactLinear`.
@@ -125,7 +220,19 @@ def exact_layer(layer: nn.Module, name: str) -> Callable[[Array], Array]:
         return ExactLinear(layer.weight, layer.bias, 1, _transposed(layer), name)
     if type(layer) is nn.Conv2d and layer.padding_mode == "zeros":
         return ExactLinear(layer.weight, layer.bias, 0, _convolution(layer), name)
+    if type(layer) is CausalPaLaConv2d or type(layer) is CheckerboardPaLaConv2d:
+        return ExactPade(layer, layer.kernel, 0, _masked, name)
+    if type(layer) is PaLaConv2d and _still(layer):
+        return ExactPade(layer, layer.terms, 0, _pade_convolution(layer), name)
+    if type(layer) is PaLaConvTranspose2d and _still(layer):
+        return ExactPade(layer, layer.terms, 1, _pade_transposed(layer), name)
     raise TypeError(f"{name}: {layer!r} has no exact form")
+
+
+def _still(layer: PaLaConv2d | PaLaConvTranspose2d) -> bool:
+    """Whether nothing is shifted, and the border is one that NumPy pads as torch does."""
+    unshifted = isinstance(layer.shifter, nn.Identity)
+    return unshifted and layer.padding_mode in ("replicate", "zeros")
 
 
 def _leaky_relu(slope: float, name: str) -> Callable[[Array], Array]:
@@ -142,6 +249,20 @@ def exact_product(weight: Tensor, bias: Tensor | None, name: str) -> ExactLinear
         WeightsError: as :class:`ExactLinear`.
     """
     return ExactLinear(weight.T.contiguous(), bias, 1, _matrix_product, name)
+
+
+def exact_pade_product(layer: MaskedPaLaConv2d | PaLaLinear, name: str) -> ExactPade:
+    """(P, inputs) → (P, outputs); the inputs of a masked layer are ordered (tap, channel).
+
+    Raises:
+        WeightsError, TypeError: as :class:`ExactPade`.
+    """
+    by_tap = layer.by_tap if isinstance(layer, MaskedPaLaConv2d) else layer.terms
+
+    def columns(which: Literal["numerator", "denominator"]) -> list[Tensor]:
+        return [weight.T for weight in by_tap(which)]
+
+    return ExactPade(layer, columns, 1, _matrix_product, name)
 
 
 def exact_pointwise(
@@ -209,6 +330,28 @@ def _convolution(layer: nn.Conv2d) -> Product:
 def _transposed(layer: nn.ConvTranspose2d) -> Product:
     options = (layer.stride, layer.padding, layer.output_padding)
     return lambda x, weight: _reference(F.conv_transpose2d, x, weight, *options)
+
+
+def _masked(x: Array, weight: Array) -> Array:
+    return _reference(F.conv2d, x, weight, 1, weight.shape[2] // 2)
+
+
+def _pade_convolution(layer: PaLaConv2d) -> Product:
+    border, mode = layer.padding, layer.padding_mode
+    return lambda x, weight: _reference(F.conv2d, _padded(x, border, mode), weight, layer.stride)
+
+
+def _pade_transposed(layer: PaLaConvTranspose2d) -> Product:
+    border, mode, stride = layer.border, layer.padding_mode, layer.stride
+    options = (stride, layer.padding + stride * border, layer.output_padding)
+    return lambda x, weight: _reference(
+        F.conv_transpose2d, _padded(x, border, mode), weight, *options
+    )
+
+
+def _padded(x: Array, border: int, mode: str) -> Array:
+    sides = ((0, 0), (0, 0), (border, border), (border, border))
+    return np.pad(x, sides, "edge") if mode == "replicate" else np.pad(x, sides)
 
 
 def _reference(convolve: Callable[..., Tensor], x: Array, weight: Array, *options: object) -> Array:

@@ -1,6 +1,13 @@
 """Neurons for any network: Padé layers and their shifter."""
 
 from paoncodec.layers.causal import CAUSAL_TAPS, CausalConv2d
+from paoncodec.layers.deform import ElementShift, PaLaDeformConv2d
+from paoncodec.layers.masked import (
+    CHECKERBOARD_TAPS,
+    CausalPaLaConv2d,
+    CheckerboardPaLaConv2d,
+    MaskedPaLaConv2d,
+)
 from paoncodec.layers.pade import PaLaConv2d, PaLaConvTranspose2d, PaLaLinear
 from paoncodec.layers.quotients import DENOMINATOR_FLOOR
 from paoncodec.layers.rational import Kind, PadeSpec, rational
@@ -8,12 +15,18 @@ from paoncodec.layers.shift import NoShift, PredictedShift, ShiftSpec, StaticShi
 
 __all__ = [
     "CAUSAL_TAPS",
+    "CHECKERBOARD_TAPS",
     "DENOMINATOR_FLOOR",
     "CausalConv2d",
+    "CausalPaLaConv2d",
+    "CheckerboardPaLaConv2d",
+    "ElementShift",
     "Kind",
+    "MaskedPaLaConv2d",
     "NoShift",
     "PaLaConv2d",
     "PaLaConvTranspose2d",
+    "PaLaDeformConv2d",
     "PaLaLinear",
     "PadeSpec",
     "PredictedShift",

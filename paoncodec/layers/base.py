@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -17,6 +17,10 @@ from paoncodec.layers.rational import Kind, PadeSpec, rational
 #: Bound of the uniform start of the denominator weights, in units of 1/sqrt(fan_in). Not 0: behind
 #: the absolute value of the "absolute" kind, weights of exactly 0 have no gradient and never learn.
 DENOMINATOR_START = 0.05
+
+
+#: Values of a layer's largest intermediate that a CPU works on at a time.
+_PART_SIZE = 2**21
 
 
 class PaLa(nn.Module):
@@ -103,11 +107,14 @@ class PaLa(nn.Module):
         """
         raise NotImplementedError
 
-    def _product(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
-        """The linear part: (B, D·in_channels, ...) → (B, channels, ...)."""
+    def _product(self, x: Tensor, weight: Tensor, groups: int, *places: Tensor) -> Tensor:
+        """The linear part: (B, D·in_channels, ...) → (B, channels, ...).
+
+        ``places``: what the layer gave to :meth:`_pade` beside x.
+        """
         raise NotImplementedError
 
-    def _pade(self, x: Tensor) -> Tensor:
+    def _pade(self, x: Tensor, *places: Tensor) -> Tensor:
         """Degrees that both polynomials have are one product; those of the longer one a second."""
         spec, shared = self.spec, self.spec.shared
         powers = _powers(x, spec.longest)
@@ -116,15 +123,22 @@ class PaLa(nn.Module):
             both = [self.terms("numerator"), self.terms("denominator")]
             # Slicing would cost a copy of the gradient even where it takes everything.
             both = [w if len(w) == shared else w[:shared] for w in both]
-            stacks.append(self._products(powers[:shared], both))
+            stacks.append(self._products(powers[:shared], both, *places))
         if spec.longest > shared:
             longer = self.terms("numerator" if spec.num > spec.den else "denominator")
-            stacks.append(self._products(powers[shared:], [longer[shared:]]))
+            stacks.append(self._products(powers[shared:], [longer[shared:]], *places))
         return rational(stacks, self.bias, spec, self.groups)
 
-    def _products(self, powers: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    def _products(
+        self, powers: Sequence[Tensor], weights: Sequence[Tensor], *places: Tensor
+    ) -> Tensor:
         x = powers[0] if len(powers) == 1 else torch.cat(list(powers), dim=1)
-        return self._product(x, self._stack(weights), len(powers) * self.groups)
+        return self._product(x, self._stack(weights), len(powers) * self.groups, *places)
+
+    def _terms_of(self, x: Tensor, scale: float = 1.0) -> int:
+        """About how many values the terms of one image have, for ``scale`` times its positions."""
+        degrees = self.spec.num + self.spec.den
+        return 1 + int(degrees * self.out_channels * scale * x.shape[2:].numel())
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
@@ -134,6 +148,23 @@ class PaLa(nn.Module):
             f"{self.in_channels}, {self.out_channels}, degrees=({spec.num}, {spec.den}), "
             f"kind={spec.kind!r}{groups}"
         )
+
+
+def by_images(layer: Callable[[Tensor], Tensor], x: Tensor, values: int) -> Tensor:
+    """``layer(x)``, on a CPU a few images at a time.
+
+    Large batches then need less memory, and less time: what a part has freed the next takes again,
+    while blocks of many megabytes come anew from the system each time.
+
+    Args:
+        layer: treats each image by itself.
+        x: (B, ...).
+        values: size of the layer's largest intermediate for one image.
+    """
+    images = max(1, _PART_SIZE // values)
+    if x.device.type != "cpu" or len(x) <= images:
+        return layer(x)
+    return torch.cat([layer(part) for part in x.split(images)])
 
 
 def _powers(x: Tensor, longest: int) -> list[Tensor]:
@@ -155,11 +186,16 @@ def _powers(x: Tensor, longest: int) -> list[Tensor]:
 
 
 def becomes_half(x: Tensor) -> bool:
-    """Whether a product with ``x`` is computed in float16. Autocast leaves float64 as it is."""
+    """Whether a product with ``x`` is computed in float16."""
+    return result_dtype(x) == torch.float16
+
+
+def result_dtype(x: Tensor) -> torch.dtype:
+    """Of a product with ``x``. Autocast leaves float64 as it is."""
     device = x.device.type
     if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
-        return torch.get_autocast_dtype(device) == torch.float16
-    return x.dtype == torch.float16
+        return torch.get_autocast_dtype(device)
+    return x.dtype
 
 
 def require_at_least(least: int, **values: int) -> None:
@@ -171,6 +207,17 @@ def require_at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if value < least:
             raise ValueError(f"{name} {value}: must be >= {least}")
+
+
+def require_odd(**values: int) -> None:
+    """Check arguments of a constructor.
+
+    Raises:
+        ValueError: one of them is even or below 1.
+    """
+    for name, value in values.items():
+        if value < 1 or value % 2 == 0:
+            raise ValueError(f"{name} {value}: must be odd, so that the kernel has a centre")
 
 
 def require_groups(groups: int, in_channels: int, out_channels: int) -> None:

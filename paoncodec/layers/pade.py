@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from paoncodec.layers.base import PaLa, becomes_half, require_at_least, require_groups
+from paoncodec.layers.base import PaLa, becomes_half, by_images, require_at_least, require_groups
 from paoncodec.layers.rational import Kind
 from paoncodec.layers.shift import NoShift, ShiftSpec, build_shifter
 from paoncodec.layers.transposed import conv_transpose2d
+
+#: What a convolution sees outside the picture. The paper's is the first.
+PaddingMode = Literal["replicate", "zeros", "reflect", "circular"]
 
 
 class PaLaLinear(PaLa):
@@ -48,7 +52,7 @@ class PaLaLinear(PaLa):
     def _stack(self, weights: Sequence[Tensor]) -> Tensor:
         return torch.stack(list(weights), dim=1).flatten(1, 2)  # (D, polynomials·out, in)
 
-    def _product(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    def _product(self, x: Tensor, weight: Tensor, groups: int, *places: Tensor) -> Tensor:
         if groups == 1:
             return F.linear(x, weight[0])
         by_degree = x.unflatten(1, (groups, -1)).transpose(0, 1)
@@ -65,17 +69,19 @@ class PaLaLinear(PaLa):
 class PaLaConv2d(PaLa):
     """Convolutional Padé layer: (B, C_in, H, W) → (B, C_out, H', W').
 
-    ``H' = floor((H + 2·padding - kernel_size) / stride) + 1``; the border is replicated.
+    ``H' = floor((H + 2·padding - kernel_size) / stride) + 1``.
 
     Args:
         in_channels, out_channels: numbers of channels.
         kernel_size: side of the square kernel.
         stride: step of the output positions.
-        padding: pixels of replicated border; default ``kernel_size // 2``.
+        padding: pixels of border; default ``kernel_size // 2``.
         groups: blocks of channels convolved apart; divides both numbers of channels.
         degrees: (K, L) of numerator and denominator, each ≥ 0, together ≥ 1.
         kind: ``"smooth"``, ``"absolute"`` or ``"vanilla"`` (:class:`.PadeSpec`).
         shift: :class:`.NoShift`, :class:`.StaticShift` or :class:`.PredictedShift`.
+        padding_mode: what the border is made of; ``"replicate"`` (III-C), or as in
+            ``torch.nn.Conv2d`` ``"zeros"``, ``"reflect"`` or ``"circular"``.
 
     [1/1] is one convolution with 2·C_out outputs. Special cases (III-E): degrees (1, 0) without
     shift is an ordinary convolution, (2, 0) a quadratic neuron, (K ≥ 2, 0) a generative neuron and,
@@ -87,7 +93,7 @@ class PaLaConv2d(PaLa):
     poles.
 
     Raises:
-        ValueError: impossible sizes, degrees, kind, groups or shift.
+        ValueError: impossible sizes, degrees, kind, groups, shift or padding mode.
     """
 
     def __init__(
@@ -101,9 +107,11 @@ class PaLaConv2d(PaLa):
         degrees: tuple[int, int] = (1, 1),
         kind: Kind = "smooth",
         shift: ShiftSpec = NoShift(),
+        padding_mode: PaddingMode = "replicate",
     ) -> None:
         padding = kernel_size // 2 if padding is None else padding
         require_at_least(1, kernel_size=kernel_size, stride=stride)
+        require_padding_mode(padding_mode, get_args(PaddingMode))
         require_at_least(0, padding=padding)
         require_groups(groups, in_channels, out_channels)
         shape = (out_channels, in_channels // groups, kernel_size, kernel_size)
@@ -112,25 +120,28 @@ class PaLaConv2d(PaLa):
         self.kernel_size = kernel_size
         self.stride = stride
         self.padding = padding
+        self.padding_mode: PaddingMode = padding_mode
         self.shifter = build_shifter(shift, in_channels)
 
     def _stack(self, weights: Sequence[Tensor]) -> Tensor:
-        if len(weights[0]) * self.groups == 1:  # as below, but channels-last weights stay so
-            return torch.cat([w.squeeze(0) for w in weights])
-        grouped = [w.unflatten(1, (self.groups, -1)) for w in weights]  # (D, g, out/g, in/g, k, k)
-        return torch.stack(grouped, dim=2).flatten(0, 3)
+        return stack_convolution(weights, self.groups)
 
-    def _product(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    def _product(self, x: Tensor, weight: Tensor, groups: int, *places: Tensor) -> Tensor:
         return F.conv2d(x, weight, stride=self.stride, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C_out, H', W')."""
-        _require_maps(x, self.in_channels)
-        return self._pade(replicate(self.shifter(x), self.padding))
+        require_maps(x, self.in_channels)
+        return by_images(self._of_images, x, self._terms_of(x, self.stride**-2))
+
+    def _of_images(self, x: Tensor) -> Tensor:
+        return self._pade(pad(self.shifter(x), self.padding, self.padding_mode))
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
-        return f"{super().extra_repr()}, kernel_size={self.kernel_size}, stride={self.stride}"
+        mode = "" if self.padding_mode == "replicate" else f", padding_mode={self.padding_mode!r}"
+        sizes = f"kernel_size={self.kernel_size}, stride={self.stride}"
+        return f"{super().extra_repr()}, {sizes}{mode}"
 
 
 class PaLaConvTranspose2d(PaLa):
@@ -148,11 +159,12 @@ class PaLaConvTranspose2d(PaLa):
             ``stride - 1``, which with an odd kernel makes H' = stride · H.
         groups, degrees, kind, shift: as for :class:`PaLaConv2d`; the shift is always per channel,
             as in the paper's codecs.
+        padding_mode: ``"replicate"``, or ``"zeros"`` for what torch's layer computes.
 
     Finite as :class:`PaLaConv2d` is. On a CPU the products of float16 are computed in float32.
 
     Raises:
-        ValueError: impossible sizes, degrees, kind, groups or shift.
+        ValueError: impossible sizes, degrees, kind, groups, shift or padding mode.
     """
 
     def __init__(
@@ -167,12 +179,14 @@ class PaLaConvTranspose2d(PaLa):
         degrees: tuple[int, int] = (1, 1),
         kind: Kind = "smooth",
         shift: ShiftSpec = NoShift(),
+        padding_mode: Literal["replicate", "zeros"] = "replicate",
     ) -> None:
         padding = kernel_size // 2 if padding is None else padding
         output_padding = stride - 1 if output_padding is None else output_padding
         require_at_least(1, kernel_size=kernel_size, stride=stride)
         require_at_least(0, padding=padding, output_padding=output_padding)
         require_groups(groups, in_channels, out_channels)
+        require_padding_mode(padding_mode, ("replicate", "zeros"))
         if output_padding >= stride:
             raise ValueError(f"output_padding {output_padding}: must be < stride {stride}")
         shape = (in_channels, out_channels // groups, kernel_size, kernel_size)
@@ -185,7 +199,9 @@ class PaLaConvTranspose2d(PaLa):
         self.output_padding = output_padding
         # Outputs see the input positions -border … H - 1 + border: input i reaches the outputs
         # stride·i - padding … stride·i - padding + kernel_size - 1.
-        self.border = max(0, (kernel_size - 1 - padding + output_padding) // stride)
+        reach = max(0, (kernel_size - 1 - padding + output_padding) // stride)
+        self.padding_mode = padding_mode
+        self.border = reach if padding_mode == "replicate" else 0
         self.shifter = build_shifter(shift, in_channels)
 
     def _stack(self, weights: Sequence[Tensor]) -> Tensor:
@@ -194,7 +210,7 @@ class PaLaConvTranspose2d(PaLa):
         grouped = [w.unflatten(1, (self.groups, -1)) for w in weights]  # (D, g, in/g, out/g, k, k)
         return torch.stack(grouped, dim=3).flatten(3, 4).flatten(0, 2)
 
-    def _product(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    def _product(self, x: Tensor, weight: Tensor, groups: int, *places: Tensor) -> Tensor:
         if x.device.type == "cpu" and becomes_half(x):
             # CPUs without float16 arithmetic would sum in float16, and come to the difference of
             # two infinities. One infinity is a saturated term.
@@ -208,20 +224,53 @@ class PaLaConvTranspose2d(PaLa):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C_out, H', W')."""
-        _require_maps(x, self.in_channels)
-        return self._pade(replicate(self.shifter(x), self.border))
+        require_maps(x, self.in_channels)
+        return by_images(self._of_images, x, self._terms_of(x, self.stride**2))
+
+    def _of_images(self, x: Tensor) -> Tensor:
+        return self._pade(pad(self.shifter(x), self.border, "replicate"))
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
-        return f"{super().extra_repr()}, kernel_size={self.kernel_size}, stride={self.stride}"
+        mode = "" if self.padding_mode == "replicate" else f", padding_mode={self.padding_mode!r}"
+        sizes = f"kernel_size={self.kernel_size}, stride={self.stride}"
+        return f"{super().extra_repr()}, {sizes}{mode}"
 
 
-def replicate(x: Tensor, border: int) -> Tensor:
-    """(B, C, H, W) with ``border`` replicated pixels on each side."""
-    return F.pad(x, (border,) * 4, mode="replicate") if border else x
+def stack_convolution(weights: Sequence[Tensor], groups: int) -> Tensor:
+    """Weights of one or two polynomials, (D, out, in / groups, k, k) each, for D·groups groups.
+
+    Outputs are ordered (degree, group, polynomial, channel of the group).
+    """
+    if len(weights[0]) * groups == 1:  # as below, but channels-last weights stay so
+        return torch.cat([w.squeeze(0) for w in weights])
+    grouped = [w.unflatten(1, (groups, -1)) for w in weights]  # (D, g, out/g, in/g, k, k)
+    return torch.stack(grouped, dim=2).flatten(0, 3)
 
 
-def _require_maps(x: Tensor, channels: int) -> None:
+def pad(x: Tensor, border: int, mode: PaddingMode) -> Tensor:
+    """(B, C, H, W) with ``border`` more pixels on each side."""
+    if not border:
+        return x
+    return F.pad(x, (border,) * 4, mode="constant" if mode == "zeros" else mode)
+
+
+def require_padding_mode(mode: str, known: Sequence[str]) -> None:
+    """Check an argument of a constructor.
+
+    Raises:
+        ValueError: ``mode`` is not among the known ones.
+    """
+    if mode not in known:
+        raise ValueError(f"padding_mode {mode!r}: choose one of {', '.join(known)}")
+
+
+def require_maps(x: Tensor, channels: int) -> None:
+    """Check the input of a layer.
+
+    Raises:
+        ValueError: not (B, channels, H, W).
+    """
     if x.ndim != 4 or x.shape[1] != channels:
         raise ValueError(
             f"input of shape {_shape(x)}: expected (batch, {channels}, height, width); "

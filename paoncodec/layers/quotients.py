@@ -41,6 +41,12 @@ class Terms:
     num: Sequence[Tensor]
     den: Sequence[Tensor]
 
+    def at(
+        self, part: tuple[slice, ...], then: Callable[[Tensor], Tensor] = lambda term: term
+    ) -> Terms:
+        """A part of each term, handed through ``then``."""
+        return Terms([then(t[part]) for t in self.num], [then(t[part]) for t in self.den])
+
 
 def _sum(terms: Sequence[Tensor], constant: Tensor) -> Tensor:
     total = constant
@@ -54,7 +60,7 @@ class _Smooth:
     """The four polynomials of eq. 4, in memory of their own where they are not constants.
 
     ``scale`` is None, or what Q_L and Q_{L-1} have been divided by so that their squares and their
-    products with P do not overflow: powers of x above the first make both very large.
+    products with P do not overflow: powers of x above the first in Q make these very large.
     """
 
     p: Tensor
@@ -70,7 +76,7 @@ class _Smooth:
         p = p_low + num[-1] if num else a0
         q_low = _sum(den[:-1], a0.new_ones(()))
         q = q_low + den[-1]
-        if len(num) <= 1 and len(den) == 1:
+        if len(den) == 1:
             return cls(p, p_low, q, q_low, None)
         scale = torch.maximum(q.abs(), q_low.abs()).clamp_(min=1.0)
         return cls(p, p_low, q / scale, q_low / scale, scale)
@@ -86,15 +92,14 @@ class _Smooth:
         return value if self.scale is None else value.clamp_(min=DENOMINATOR_FLOOR)
 
 
-# On large maps these functions cost what they move through memory, and fresh memory costs most:
-# what is no longer needed is written over.
+# What is no longer needed is written over: fresh memory costs most.
 
 
-def _smooth_forward(terms: Terms, a0: Tensor) -> Tensor:
+def _smooth_forward(terms: Terms, a0: Tensor, out: Tensor) -> None:
     parts = _Smooth.of(terms, a0)
     top = parts.top(out=parts.p if terms.num else None)
     bottom = parts.squares(out=parts.q)
-    return top.div_(bottom if parts.scale is None else bottom.mul_(parts.scale))
+    torch.div(top, bottom if parts.scale is None else bottom.mul_(parts.scale), out=out)
 
 
 def _smooth_backward(grad: Tensor, terms: Terms, a0: Tensor, into: Terms) -> Tensor:
@@ -134,7 +139,7 @@ def _smooth_numerator(parts: _Smooth, share: Tensor, into: Sequence[Tensor]) -> 
     torch.mul(share, parts.q, out=into[-1])
     # a0 and the terms below the last are in P_K and in P_{K-1}. Without a scale, Q_{L-1} is 1.
     low = share if parts.scale is None else share * parts.q_low
-    both = low.addcmul_(share, parts.q)
+    both = low.add_(into[-1])
     for place in into[:-1]:
         place.copy_(both)
     return both
@@ -144,8 +149,9 @@ def _plain_divisor(den: Sequence[Tensor], a0: Tensor, *, absolute: bool) -> Tens
     return _sum([term.abs() for term in den] if absolute else den, a0.new_ones(()))
 
 
-def _plain_forward(terms: Terms, a0: Tensor, *, absolute: bool) -> Tensor:
-    return _sum(terms.num, a0) / _plain_divisor(terms.den, a0, absolute=absolute)
+def _plain_forward(terms: Terms, a0: Tensor, out: Tensor, *, absolute: bool) -> None:
+    divisor = _plain_divisor(terms.den, a0, absolute=absolute)
+    torch.div(_sum(terms.num, a0), divisor, out=out)
 
 
 def _plain_backward(
@@ -161,8 +167,8 @@ def _plain_backward(
     return share
 
 
-#: By kind: (terms, a0) → value.
-FORWARD: dict[str, Callable[[Terms, Tensor], Tensor]] = {
+#: By kind: (terms, a0, place for the value).
+FORWARD: dict[str, Callable[[Terms, Tensor, Tensor], None]] = {
     "smooth": _smooth_forward,
     "absolute": partial(_plain_forward, absolute=True),
     "vanilla": partial(_plain_forward, absolute=False),

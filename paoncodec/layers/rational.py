@@ -6,7 +6,7 @@ number formats, and what is kept for the backward.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from paoncodec.layers.quotients import BACKWARD, FORWARD, Terms
+
+#: Values of a term that are worked on at a time.
+_PART_SIZE = 2**16
 
 Kind = Literal["smooth", "absolute", "vanilla"]
 
@@ -96,11 +99,20 @@ class _Rational(torch.autograd.Function):
         # The gradient of a polynomial does not depend on its terms.
         ctx.save_for_backward(bias, *(stacks if spec.den else ()))
         ctx.spec, ctx.groups = spec, groups
-        wide = [_widen(s) for s in stacks]
-        terms = _terms(wide, spec, groups)
-        a0 = _constant(bias, wide[0], groups)
-        value = FORWARD[spec.kind](terms, a0) if spec.den else sum(terms.num, a0)
-        return _narrow(value, stacks[0].dtype)
+        terms = _terms(stacks, spec, groups)
+        value = torch.empty_like((terms.num or terms.den)[0])
+        for part in _parts(value):
+            here = terms.at(part, _widen)
+            a0 = _constant(bias, here, groups)
+            if not spec.den:
+                value[part] = narrowed(sum(here.num, a0), value.dtype)
+            elif value.dtype == torch.float16:
+                wide = torch.empty_like(here.den[0])
+                FORWARD[spec.kind](here, a0, wide)
+                value[part] = narrowed(wide, value.dtype)
+            else:
+                FORWARD[spec.kind](here, a0, value[part])
+        return value
 
     @staticmethod
     @once_differentiable
@@ -110,15 +122,36 @@ class _Rational(torch.autograd.Function):
         if not stacks:
             grad = grad.flatten(1, 2)
             return _channel_sums(grad, bias), None, None, torch.cat([grad] * spec.num, dim=1)
-        wide = [_widen(s) for s in stacks]
+        terms = _terms(stacks, spec, groups)
         into = [torch.empty_like(s) for s in stacks]
-        grad_a0 = BACKWARD[spec.kind](
-            grad.to(wide[0].dtype),
-            _terms(wide, spec, groups),
-            _constant(bias, wide[0], groups),
-            _terms(into, spec, groups),
-        )
-        return _channel_sums(grad_a0.flatten(1, 2), bias), None, None, *into
+        places = _terms(into, spec, groups)
+        grad_bias = torch.zeros_like(bias)
+        for part in _parts(grad):
+            here = terms.at(part, _widen)
+            a0 = _constant(bias, here, groups)
+            dtype = here.den[0].dtype
+            grad_a0 = BACKWARD[spec.kind](grad[part].to(dtype), here, a0, places.at(part))
+            grad_bias += _channel_sums(grad_a0.flatten(1, 2), bias)
+        return grad_bias, None, None, *into
+
+
+def _parts(value: Tensor) -> Iterator[tuple[slice, ...]]:
+    """Indexes that cut (B, groups, C / groups, H, ...) into images, and these into bands of rows.
+
+    What is computed for one part stays in the processor's cache, and little memory is taken beside
+    the results. On other devices each step is a launch: there the parts are large.
+    """
+    most = _PART_SIZE if value.device.type == "cpu" else _PART_SIZE << 8
+    images = max(1, most * len(value) // max(1, value.numel()))
+    whole = slice(None)
+    for first in range(0, len(value), images):
+        batch = slice(first, first + images)
+        if value.ndim < 4 or images > 1:
+            yield (batch,)
+            continue
+        rows = max(1, most * len(value) * value.shape[3] // max(1, value.numel()))
+        for row in range(0, value.shape[3], rows):
+            yield batch, whole, whole, slice(row, row + rows)
 
 
 def _terms(stacks: Sequence[Tensor], spec: PadeSpec, groups: int) -> Terms:
@@ -136,9 +169,10 @@ def _terms(stacks: Sequence[Tensor], spec: PadeSpec, groups: int) -> Terms:
     return Terms(num, den)
 
 
-def _constant(bias: Tensor, like: Tensor, groups: int) -> Tensor:
+def _constant(bias: Tensor, terms: Terms, groups: int) -> Tensor:
     """a0 in the shape in which it broadcasts over a term: (1, groups, C / groups, 1 ...)."""
-    return bias.to(like.dtype).view(1, groups, -1, *[1] * (like.ndim - 2))
+    like = (terms.num or terms.den)[0]
+    return bias.to(like.dtype).view(1, groups, -1, *[1] * (like.ndim - 3))
 
 
 def _channel_sums(grad: Tensor, bias: Tensor) -> Tensor:
@@ -153,7 +187,8 @@ def _widen(stack: Tensor) -> Tensor:
     return stack.float().clamp_(-limit, limit)
 
 
-def _narrow(value: Tensor, dtype: torch.dtype) -> Tensor:
+def narrowed(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """``value`` in another format, saturated at its largest number."""
     if value.dtype == dtype:
         return value
     limit = torch.finfo(dtype).max

@@ -1,18 +1,23 @@
 """The shifter: features moved by learned fractions of a pixel before a Padé layer's product.
 
-"Padé Neurons for Efficient Neural Models", III-C, first method (one pair of numbers per channel).
-A shift (dx, dy) makes ``out[i, j] = in[i + dy, j + dx]``, bilinear between pixels, the border
-replicated, so no shift ever brings in zeros.
+"Padé Neurons for Efficient Neural Models", III-C, first method (one pair of numbers per channel);
+the second method is in :mod:`paoncodec.layers.deform`. A shift (dx, dy) makes
+``out[i, j] = in[i + dy, j + dx]``, bilinear between pixels, the border replicated unless asked
+otherwise, so no shift brings in zeros.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+#: What a shift brings in from outside: the border pixel, zeros, or the picture mirrored about the
+#: outer edge of its border. The paper's is the first; the others are for weights trained with them.
+Border = Literal["replicate", "zeros", "mirror"]
 
 
 @dataclass(frozen=True)
@@ -26,15 +31,23 @@ class StaticShift:
 
     The paper's b > 0, as the super neuron has it.
 
+    Args:
+        bound: largest shift either way, in pixels.
+        border: what comes in from outside.
+        rounded: move by whole pixels; the gradient passes the rounding by.
+
     Raises:
-        ValueError: ``bound`` is not positive.
+        ValueError: ``bound`` is not positive, or an unknown border.
     """
 
     bound: float = 1.0
+    border: Border = "replicate"
+    rounded: bool = False
 
     def __post_init__(self) -> None:
         if not self.bound > 0:
             raise ValueError(f"bound {self.bound}: must be > 0 pixels")
+        _require_border(self.border)
 
 
 @dataclass(frozen=True)
@@ -42,43 +55,74 @@ class PredictedShift:
     """Two numbers per input channel and image, predicted from the channel averages; unbounded.
 
     The paper's b = 0.
+
+    Args:
+        border: what comes in from outside.
+        rounded: move by whole pixels; the gradient passes the rounding by.
+
+    Raises:
+        ValueError: an unknown border.
     """
+
+    border: Border = "replicate"
+    rounded: bool = False
+
+    def __post_init__(self) -> None:
+        _require_border(self.border)
 
 
 ShiftSpec = NoShift | StaticShift | PredictedShift
 
 
-def shift2d(x: Tensor, shift: Tensor) -> Tensor:
+def _require_border(border: str) -> None:
+    if border not in get_args(Border):
+        raise ValueError(f"border {border!r}: choose one of {', '.join(get_args(Border))}")
+
+
+def shift2d(x: Tensor, shift: Tensor, border: Border = "replicate") -> Tensor:
     """Moves each channel by its own fraction of a pixel.
 
     Args:
         x: (B, C, H, W).
         shift: (B, C, 2) or (1, C, 2): dx, dy in pixels, any finite numbers. Differentiable.
+        border: what comes in from outside.
 
     Returns:
         (B, C, H, W) in the dtype of x. A zero shift returns x's values exactly; an integer shift
         copies them.
     """
     shift = shift.expand(x.shape[0], -1, -1)
-    return _shift_rows(_shift_rows(x, shift[..., 1]).mT, shift[..., 0]).mT
+    return _shift_rows(_shift_rows(x, shift[..., 1], border).mT, shift[..., 0], border).mT
 
 
-def _shift_rows(x: Tensor, shift: Tensor) -> Tensor:
+def _shift_rows(x: Tensor, shift: Tensor, border: Border) -> Tensor:
     """Shift along dimension 2 by (B, C) pixels."""
     height = x.shape[2]
-    # Beyond the picture's height every row is the border row already.
-    shift = shift.to(torch.promote_types(shift.dtype, torch.float32)).clamp(-height, height)
+    shift = shift.to(torch.promote_types(shift.dtype, torch.float32))
+    # The mirrored picture repeats; otherwise every row past the picture's height is like another.
+    mirror = border == "mirror"
+    shift = shift.remainder(2 * height) if mirror else shift.clamp(-height, height)
     whole = shift.detach().floor()
     fraction = (shift - whole).to(x.dtype)[..., None, None]
     rows = torch.arange(height, device=x.device) + whole.long()[..., None]
-    near = _take_rows(x, rows)
-    far = _take_rows(x, rows + 1)
+    near = _take_rows(x, rows, border)
+    far = _take_rows(x, rows + 1, border)
     return near + fraction * (far - near)
 
 
-def _take_rows(x: Tensor, rows: Tensor) -> Tensor:
-    rows = rows.clamp(0, x.shape[2] - 1)
-    return x.gather(2, rows[..., None].expand(-1, -1, -1, x.shape[3]))
+def _take_rows(x: Tensor, rows: Tensor, border: Border) -> Tensor:
+    height = x.shape[2]
+    if border == "mirror":
+        rows = rows.remainder(2 * height)
+        rows = torch.minimum(rows, 2 * height - 1 - rows)
+    seen = rows.clamp(0, height - 1)
+    taken = x.gather(2, seen[..., None].expand(-1, -1, -1, x.shape[3]))
+    return taken.masked_fill((seen != rows)[..., None], 0) if border == "zeros" else taken
+
+
+def rounded_through(shift: Tensor) -> Tensor:
+    """Whole numbers with the gradient of the numbers themselves: that of rounding is 0."""
+    return shift + (shift.round() - shift).detach()
 
 
 class _Bounded(torch.autograd.Function):
@@ -106,15 +150,24 @@ class StaticShifter(nn.Module):
 
     bound: Tensor
 
-    def __init__(self, channels: int, bound: float) -> None:
+    def __init__(
+        self,
+        channels: int,
+        bound: float,
+        border: Border = "replicate",
+        rounded: bool = False,
+    ) -> None:
         super().__init__()
         # A buffer, so that a state dict alone says how far its shifts may reach.
         self.register_buffer("bound", torch.tensor(float(bound)))
         self.shift = nn.Parameter(torch.zeros(channels, 2))
+        self.border, self.rounded = border, rounded
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""
-        return shift2d(x, _Bounded.apply(self.shift, self.bound)[None])
+        shift = _Bounded.apply(self.shift, self.bound)
+        shift = rounded_through(shift) if self.rounded else shift
+        return shift2d(x, shift[None], self.border)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
@@ -128,10 +181,11 @@ class PredictedShifter(nn.Module):
     neighbours in the batch.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, border: Border = "replicate", rounded: bool = False) -> None:
         super().__init__()
         self.predict = nn.Conv2d(channels, 2 * channels, 1)
         self.activation = nn.PReLU(2 * channels)
+        self.border, self.rounded = border, rounded
         for parameter in self.predict.parameters():
             nn.init.zeros_(parameter)
 
@@ -139,21 +193,23 @@ class PredictedShifter(nn.Module):
         """(B, C, H, W) → (B, C, H, W)."""
         wide = torch.promote_types(x.dtype, torch.float32)
         mean = x.mean(dim=(2, 3), keepdim=True, dtype=wide).to(x.dtype)
-        shift = self.activation(self.predict(mean))
-        return shift2d(x, shift.flatten(1).unflatten(1, (-1, 2)))
+        shift = self.activation(self.predict(mean)).flatten(1).unflatten(1, (-1, 2))
+        shift = rounded_through(shift) if self.rounded else shift
+        return shift2d(x, shift, self.border)
 
 
 def build_shifter(spec: ShiftSpec, channels: int) -> nn.Module:
     """The module that carries out ``spec`` for ``channels`` input channels.
 
     Raises:
-        ValueError: ``spec`` is none of the three.
+        ValueError: ``spec`` is none of the three; an element-wise shift is a
+            :class:`.PaLaDeformConv2d`'s.
     """
     match spec:
-        case StaticShift(bound):
-            return StaticShifter(channels, bound)
-        case PredictedShift():
-            return PredictedShifter(channels)
+        case StaticShift(bound, border, rounded):
+            return StaticShifter(channels, bound, border, rounded)
+        case PredictedShift(border, rounded):
+            return PredictedShifter(channels, border, rounded)
         case NoShift():
             return nn.Identity()
     raise ValueError(f"shift {spec!r}: expected NoShift, StaticShift or PredictedShift")

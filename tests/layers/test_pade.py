@@ -24,6 +24,7 @@ from paoncodec.layers import (
     StaticShift,
     shift2d,
 )
+from paoncodec.layers import base as base_module
 
 KINDS: tuple[Kind, ...] = ("smooth", "absolute", "vanilla")
 DEGREES = list(itertools.product(range(4), repeat=2))[1:]
@@ -56,6 +57,25 @@ def randomised(layer: nn.Module, scale: float = 0.3) -> nn.Module:
 def test_1_0_is_a_convolution(kind: Kind, stride: int, groups: int) -> None:
     ours = PaLaConv2d(4, 6, 5, stride, groups=groups, degrees=(1, 0), kind=kind)
     torchs = nn.Conv2d(4, 6, 5, stride, padding=2, groups=groups, padding_mode="replicate")
+    torchs.load_state_dict({"weight": ours.numerator, "bias": ours.bias})
+    x = torch.randn(2, 4, 7, 8)
+    torch.testing.assert_close(ours(x), torchs(x))
+
+
+@pytest.mark.parametrize("mode", ["replicate", "zeros", "reflect", "circular"])
+def test_borders_are_those_of_torch(mode: str) -> None:
+    ours = PaLaConv2d(4, 6, 5, degrees=(1, 0), padding_mode=mode)
+    torchs = nn.Conv2d(4, 6, 5, padding=2, padding_mode=mode)
+    torchs.load_state_dict({"weight": ours.numerator, "bias": ours.bias})
+    x = torch.randn(2, 4, 7, 8)
+    torch.testing.assert_close(ours(x), torchs(x))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_transposed_layer_with_zeros_around_is_that_of_torch(groups: int) -> None:
+    options = {"stride": 2, "padding": 2, "output_padding": 1, "groups": groups}
+    ours = PaLaConvTranspose2d(4, 6, 5, degrees=(1, 0), padding_mode="zeros", **options)
+    torchs = nn.ConvTranspose2d(4, 6, 5, **options)
     torchs.load_state_dict({"weight": ours.numerator, "bias": ours.bias})
     x = torch.randn(2, 4, 7, 8)
     torch.testing.assert_close(ours(x), torchs(x))
@@ -187,6 +207,27 @@ def test_an_image_does_not_depend_on_its_batch(kind: Kind, form, shift: ShiftSpe
         together = layer(batch)
         alone = torch.cat([layer(image[None]) for image in batch])
     torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shift", SHIFTS, ids=named)
+@pytest.mark.parametrize("form", FORMS, ids=named)
+def test_large_batches_are_worked_on_in_parts(
+    form, shift: ShiftSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = randomised(form(2, 4, 3, stride=2, degrees=(2, 1), shift=shift))
+    x = torch.randn(5, 2, 8, 6, requires_grad=True)
+    wanted = [x, *layer.parameters()]
+    whole = layer(x)
+    expected = torch.autograd.grad(whole.square().sum(), wanted)
+    monkeypatch.setattr(base_module, "_PART_SIZE", 2)
+    with Calls() as calls:
+        parts = layer(x)
+    assert len(calls.seen) == 5 * 2 + 5 * (shift == PredictedShift())  # two products an image
+    torch.testing.assert_close(parts, whole)
+    for ours, theirs in zip(
+        torch.autograd.grad(parts.square().sum(), wanted), expected, strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 class Calls(TorchFunctionMode):
@@ -337,6 +378,7 @@ def test_repr_tells_what_a_layer_is() -> None:
     shown = repr(PaLaConv2d(4, 6, 5, 2, groups=2, shift=StaticShift(1.5)))
     assert "4, 6, degrees=(1, 1), kind='smooth', groups=2, kernel_size=5, stride=2" in shown
     assert "bound=1.5" in shown
+    assert "padding_mode='zeros'" in repr(PaLaConv2d(4, 6, 5, padding_mode="zeros"))
 
 
 # ---- what is refused ----
@@ -352,6 +394,8 @@ def test_repr_tells_what_a_layer_is() -> None:
         (lambda: PaLaConv2d(4, 6, 0), "kernel_size 0: must be >= 1"),
         (lambda: PaLaConv2d(4, 6, 3, stride=0), "stride 0: must be >= 1"),
         (lambda: PaLaConv2d(4, 6, 3, padding=-1), "padding -1: must be >= 0"),
+        (lambda: PaLaConv2d(4, 6, 3, padding_mode="same"), "'same': choose one of replicate, z"),
+        (lambda: PaLaConvTranspose2d(4, 6, 3, padding_mode="reflect"), "one of replicate, zeros$"),
         (lambda: PaLaConv2d(4, 6, 3, degrees=(0, 0)), r"\(0, 0\): .* sum >= 1"),
         (lambda: PaLaConvTranspose2d(4, 6, 3, kind="x"), "'x': choose one of smooth"),
         (lambda: PaLaConvTranspose2d(4, 6, 3, groups=3), "groups 3: must divide"),

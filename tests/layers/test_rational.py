@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 
 import pytest
 import torch
 from torch import Tensor
 
 from paoncodec.layers import DENOMINATOR_FLOOR, Kind, PadeSpec, rational
+from paoncodec.layers import rational as rational_function
+
+rational_module = sys.modules[rational_function.__module__]
 
 DEGREES = list(itertools.product(range(4), repeat=2))[1:]
 CHANNELS = 4
@@ -39,6 +43,25 @@ def test_gradients(degrees: tuple[int, int], kind: Kind, groups: int) -> None:
     assert torch.autograd.gradcheck(
         lambda a0, *s: rational(s, a0, spec, groups), (bias().requires_grad_(), *terms)
     )
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("kind", ["smooth", "absolute", "vanilla"])
+@pytest.mark.parametrize("size", [1, 40, 200])
+def test_any_parts_give_the_same(
+    size: int, kind: Kind, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images of 4·5·3 values: bands of a row, of three rows, and several images at a time."""
+    spec = PadeSpec(2, 2, kind)
+    found = []
+    for part in (2**16, size):
+        monkeypatch.setattr(rational_module, "_PART_SIZE", part)
+        terms = [s.to(memory_format=layout).requires_grad_() for s in stacks(spec, 5, 3, batch=7)]
+        a0 = bias().requires_grad_()
+        y = rational(terms, a0, spec, groups=2)
+        found.append((y, *torch.autograd.grad(y.square().sum(), [a0, *terms])))
+    for ours, whole in zip(*found, strict=True):
+        torch.testing.assert_close(ours, whole)
 
 
 @pytest.mark.parametrize("kind", ["smooth", "absolute", "vanilla"])

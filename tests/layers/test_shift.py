@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from paoncodec.layers import NoShift, PaLaConv2d, PredictedShift, StaticShift, shift2d
 from paoncodec.layers.shift import PredictedShifter, StaticShifter, build_shifter
@@ -142,6 +143,38 @@ def test_predicted_shifts_follow_the_average_of_each_image_alone() -> None:
         raw = shifter.predict.weight[..., 0, 0] @ mean + shifter.predict.bias
         shift = torch.where(raw > 0, raw, 0.25 * raw).reshape(1, 2, 2)
         torch.testing.assert_close(moved[i : i + 1], shift2d(x[i : i + 1], shift))
+
+
+@pytest.mark.parametrize("shift", [(0.3, -1.4), (-2.6, 7.7), (11.5, 0.0)])
+@pytest.mark.parametrize(
+    ("border", "theirs"), [("replicate", "border"), ("zeros", "zeros"), ("mirror", "reflection")]
+)
+def test_borders_are_those_of_grid_sample(border, theirs, shift: tuple[float, float]) -> None:
+    x = picture(1, 1, 5, 6, dtype=torch.float64)
+    scale = torch.tensor([2 / 6, 2 / 5], dtype=torch.float64)
+    moves = torch.tensor(shift, dtype=torch.float64)
+    matrix = torch.cat((torch.eye(2, dtype=torch.float64), (moves * scale)[:, None]), 1)[None]
+    grid = F.affine_grid(matrix, x.shape, align_corners=False)
+    expected = F.grid_sample(x, grid, padding_mode=theirs, align_corners=False)
+    torch.testing.assert_close(shift2d(x, moves[None, None], border), expected)
+
+
+@pytest.mark.parametrize(
+    "shifter", [StaticShifter(2, 3.0, rounded=True), PredictedShifter(2, rounded=True)]
+)
+def test_rounded_shifts_copy_pixels_and_learn(shifter: torch.nn.Module) -> None:
+    x = picture(1, 2, 7, 7)
+    moves = shifter.shift if isinstance(shifter, StaticShifter) else shifter.predict.bias
+    torch.nn.init.constant_(moves, 1.4)
+    assert torch.equal(shifter(x), shift2d(x, torch.ones(1, 2, 2)))
+    shifter(x).square().sum().backward()
+    assert (moves.grad != 0).all()
+
+
+@pytest.mark.parametrize("spec", [StaticShift, PredictedShift])
+def test_an_unknown_border_is_refused(spec) -> None:
+    with pytest.raises(ValueError, match=r"'reflect': choose one of replicate, zeros, mirror"):
+        spec(border="reflect")
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("nan")])

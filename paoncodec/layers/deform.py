@@ -1,0 +1,235 @@
+"""The deformable Padé layer: each kernel tap looks where the features tell it to.
+
+"Padé Neurons for Efficient Neural Models", III-C, second method: offsets from a convolution,
+bounded by ``m·tanh(x / m)``, carried out by torchvision's deformable convolution (Dai et al.,
+"Deformable Convolutional Networks", 2017).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torchvision.ops import deform_conv2d
+
+from paoncodec.layers.base import (
+    PaLa,
+    by_images,
+    require_at_least,
+    require_groups,
+    require_odd,
+    result_dtype,
+)
+from paoncodec.layers.pade import (
+    PaddingMode,
+    pad,
+    require_maps,
+    require_padding_mode,
+    stack_convolution,
+)
+from paoncodec.layers.rational import Kind, narrowed
+from paoncodec.layers.shift import rounded_through
+
+
+@dataclass(frozen=True)
+class ElementShift:
+    """Offsets of each place and kernel tap, from a convolution over the features.
+
+    Args:
+        kernel_size: side of the offset convolution's kernel, odd; the paper has 1 and 3.
+        whole: one pair of offsets a place, shared by all taps ("kernel-wise" in Table III).
+        bound: m in pixels; 0 stands for the paper's max(h, w) / 4, where h and w are the sides of
+            the input.
+        per_channel: offsets of each input channel apart, as many times the offset convolution.
+        padding_mode: border of the offset convolution.
+        rounded: move by whole pixels; the gradient passes the rounding by.
+
+    Raises:
+        ValueError: an even or non-positive kernel size, a negative bound, or an unknown mode.
+    """
+
+    kernel_size: int = 1
+    whole: bool = False
+    bound: float = 0.0
+    per_channel: bool = False
+    padding_mode: PaddingMode = "replicate"
+    rounded: bool = False
+
+    def __post_init__(self) -> None:
+        require_odd(kernel_size=self.kernel_size)
+        if not 0 <= self.bound < math.inf:
+            raise ValueError(f"bound {self.bound}: must be >= 0 pixels, 0 for max(h, w) / 4")
+        require_padding_mode(self.padding_mode, get_args(PaddingMode))
+
+
+class PaLaDeformConv2d(PaLa):
+    """Deformable convolutional Padé layer: (B, C_in, H, W) → (B, C_out, H', W').
+
+    ``H' = floor((H - 1) / stride) + 1``: the border is as wide as the kernel reaches. The powers of
+    the input are sampled, each tap at its own offset, bilinear between pixels.
+
+    Args:
+        in_channels, out_channels: numbers of channels.
+        kernel_size: side of the square kernel, odd.
+        stride: step of the output positions.
+        groups, degrees, kind, padding_mode: as for :class:`.PaLaConv2d`.
+        shift: how the offsets are made.
+
+    The offsets start at zero, where this is :class:`.PaLaConv2d`. They move the kernel's centre to
+    anywhere in the picture but not out of it, so that no tap reaches past the border. Degrees that
+    both polynomials have are one call of torchvision with the powers as groups of channels; [1/1]
+    is one call with 2·C_out outputs.
+
+    Sampling is done in float32 (or float64) whatever autocast says; finite as :class:`.PaLaConv2d`
+    is. Differentiable once.
+
+    Raises:
+        ValueError: impossible sizes, degrees, kind, groups, shift or padding mode.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        groups: int = 1,
+        degrees: tuple[int, int] = (1, 1),
+        kind: Kind = "smooth",
+        shift: ElementShift = ElementShift(),
+        padding_mode: PaddingMode = "replicate",
+    ) -> None:
+        require_odd(kernel_size=kernel_size)
+        require_at_least(1, stride=stride)
+        require_groups(groups, in_channels, out_channels)
+        require_padding_mode(padding_mode, get_args(PaddingMode))
+        if not isinstance(shift, ElementShift):
+            raise ValueError(f"shift {shift!r}: expected ElementShift; PaLaConv2d takes the others")
+        shape = (out_channels, in_channels // groups, kernel_size, kernel_size)
+        super().__init__(
+            in_channels, out_channels, shape, math.prod(shape[1:]), degrees, kind, groups
+        )
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding_mode: PaddingMode = padding_mode
+        self.shifter = ElementShifter(shift, in_channels, kernel_size, stride)
+
+    def _stack(self, weights: Sequence[Tensor]) -> Tensor:
+        return stack_convolution(weights, self.groups)
+
+    def _product(self, x: Tensor, weight: Tensor, groups: int, *places: Tensor) -> Tensor:
+        (offset,) = places
+        if self.shifter.per_channel:  # each power of a channel moves with it
+            offset = offset.repeat(1, x.shape[1] // self.in_channels, 1, 1)
+        weight = weight.to(x.dtype)
+        return deform_conv2d(x, offset, weight, stride=self.stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) → (B, C_out, H', W')."""
+        require_maps(x, self.in_channels)
+        # torchvision's workspace holds all that the taps sample.
+        samples = self.spec.longest * self.in_channels * self.kernel_size**2 * x.shape[2:].numel()
+        values = max(samples // self.stride**2, self._terms_of(x, self.stride**-2))
+        return by_images(self._of_images, x, values)
+
+    def _of_images(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        with torch.autocast(x.device.type, enabled=False):
+            offset = self.shifter(wide)
+            y = self._pade(pad(wide, self.kernel_size // 2, self.padding_mode), offset)
+        return narrowed(y, result_dtype(x))
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        return f"{super().extra_repr()}, kernel_size={self.kernel_size}, stride={self.stride}"
+
+
+class ElementShifter(nn.Module):
+    """Offsets of :class:`ElementShift`, in torchvision's order; start at zero.
+
+    (B, C, H, W) float32 or float64 → (B, G·2k², H', W'), where G is C with offsets per channel and
+    otherwise 1; within a group dy and dx of each tap, taps in raster order.
+    """
+
+    bound: Tensor
+
+    def __init__(self, spec: ElementShift, channels: int, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        self.per_channel, self.rounded = spec.per_channel, spec.rounded
+        self.padding_mode: PaddingMode = spec.padding_mode
+        self.kernel_size, self.stride = kernel_size, stride
+        self.groups = channels if spec.per_channel else 1
+        #: Taps a side that have offsets of their own.
+        self.side = 1 if spec.whole else kernel_size
+        # A buffer, so that a state dict alone says how far its shifts may reach.
+        self.register_buffer("bound", torch.tensor(float(spec.bound)))
+        self.predict = nn.Conv2d(channels, self.groups * 2 * self.side**2, spec.kernel_size)
+        for parameter in self.predict.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, G·2k², H', W')."""
+        weight, bias = self.predict.weight.to(x.dtype), self.predict.bias
+        wide = pad(x, weight.shape[2] // 2, self.padding_mode)
+        raw = F.conv2d(wide, weight, None if bias is None else bias.to(x.dtype), self.stride)
+        return self.offsets(raw, (x.shape[2], x.shape[3]))
+
+    def offsets(self, raw: Tensor, size: tuple[int, int]) -> Tensor:
+        """What the convolution gave, (B, G·2·side², H', W'), bounded and spread over the taps."""
+        low, high = _room(raw, size, self.stride)
+        bound = torch.where(self.bound > 0, self.bound, max(size) / 4).to(raw.dtype)
+        k = self.kernel_size
+        by_tap = raw.unflatten(1, (self.groups, self.side, self.side, 2))
+        by_tap = by_tap.expand(-1, -1, k, k, -1, -1, -1)
+        offset = _Bounded.apply(by_tap, bound, low, high).flatten(1, 4)
+        return rounded_through(offset) if self.rounded else offset
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        bound = self.bound.item()
+        return f"whole={self.side == 1}, bound={f'{bound:g}' if bound else 'max(h, w) / 4'}"
+
+
+def _room(raw: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
+    """How far up-left and down-right the centre can move at each place: (2, H', W') each.
+
+    Positions are dy and dx of the centre at the first, then the last row and column of the input.
+    """
+    centres = [stride * torch.arange(n, device=raw.device, dtype=raw.dtype) for n in raw.shape[2:]]
+    centre = torch.stack(torch.meshgrid(*centres, indexing="ij"))
+    last = centre.new_tensor(size)[:, None, None] - 1
+    return -centre, last - centre
+
+
+class _Bounded(torch.autograd.Function):
+    """``bound · tanh(x / bound)`` within [low, high]; x is (B, G, k, k, 2, H', W').
+
+    Keeps x alone. Where the features are constant beyond the border the slope that torchvision
+    takes is not 0: past its last row it sees zeros. Only the last row and column of taps get that
+    far; there the gradient is stopped here.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bound: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        ctx.save_for_backward(x, bound, low, high)
+        value = torch.tanh(x / bound).mul_(bound)
+        # A position that is not a number would send torchvision out of its memory.
+        return torch.clamp(value, low, high).nan_to_num_(nan=0.0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, bound, low, high = ctx.saved_tensors
+        slope = torch.tanh(x / bound)
+        value = slope * bound
+        inside = (value >= low) & (value <= high)
+        short = value < high
+        inside[:, :, -1, :, 0] &= short[:, :, -1, :, 0]
+        inside[:, :, :, -1, 1] &= short[:, :, :, -1, 1]
+        return grad * (1 - slope.square_()) * inside, None, None, None
