@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from compressai.entropy_models import EntropyBottleneck
 from compressai.layers import GDN
 from torch import Tensor, nn
 
-from paoncodec.layers import PaLaConv2d, PaLaConvTranspose2d
+from paoncodec.layers import PadeSpec, PaLaConv2d, PaLaConvTranspose2d
 from paoncodec.layers.base import PaLa
 
 Down = PaLaConv2d | nn.Conv2d
@@ -166,3 +167,36 @@ def hyper_start(model: nn.Module, latents: Tensor) -> None:
     fresh = EntropyBottleneck(prior.channels, init_scale=_PRIOR_SCALE, filters=prior.filters)
     for target, source in zip(prior.parameters(), fresh.parameters(), strict=True):
         target.copy_(source)
+
+
+@torch.no_grad()
+def rescale_latents(model: nn.Module, factor: float) -> None:
+    """Multiplies the latents by ``factor``, and lets everything that reads them divide by it.
+
+    Only the rounding of the latents is another then: the pictures before it, and the deviations in
+    units of it, stay the same. So weights of one λ become a start for another, whose quantisation
+    step is ``1 / factor`` times as large.
+
+    Args:
+        model: an MBT-Paon, or the same with convolutions.
+        factor: positive.
+
+    Raises:
+        TypeError: transforms that do not begin and end in smooth [1/1] Padé layers or convolutions.
+    """
+    last = [m for m in model.get_submodule("g_a").children() if isinstance(m, Down)][-1]
+    first = next(m for m in model.get_submodule("g_s").children() if isinstance(m, Up))
+    for layer in (last, first):
+        if isinstance(layer, PaLa) and layer.spec != PadeSpec(1, 1, "smooth"):
+            raise TypeError(f"{layer!r}: only smooth [1/1] layers can be scaled")
+    # A smooth [1/1] neuron is linear in a1 and a0 together.
+    weight, bias, _ = _linear_part(last)
+    parts: Any = model
+    output, hyper, context = parts.entropy_parameters[-1], parts.h_a[0], parts.context_prediction
+    for tensor in (weight, bias, output.weight, output.bias):
+        tensor.mul_(factor)
+    readers = [hyper.weight, context.weight, _linear_part(first)[0]]
+    if isinstance(first, PaLa):
+        readers.append(first.terms("denominator")[0])
+    for tensor in readers:
+        tensor.div_(factor)

@@ -11,7 +11,13 @@ from compressai.models.utils import conv, deconv
 from torch import Tensor, nn
 
 from paoncodec.codecs import build
-from paoncodec.codecs.starts import entropy_start, hyper_start, linear_start, quantisation_step
+from paoncodec.codecs.starts import (
+    entropy_start,
+    hyper_start,
+    linear_start,
+    quantisation_step,
+    rescale_latents,
+)
 from paoncodec.layers import PaLaConv2d, PaLaConvTranspose2d
 
 LMBDA = 0.013
@@ -207,3 +213,34 @@ def test_hyper_start_refuses_a_model_without_a_prior() -> None:
     model = nn.ModuleDict({"h_a": nn.Sequential(nn.ReLU()), "entropy_bottleneck": nn.Identity()})
     with pytest.raises(TypeError, match="EntropyBottleneck"):
         hyper_start(model, torch.rand(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("arch", ["mbt-paon", "mbt-2018"])
+@torch.no_grad()
+def test_rescaled_latents_leave_everything_else_as_it_was(arch: str) -> None:
+    torch.manual_seed(0)
+    model = build(arch, {"N": 6, "M": 8, "shift": "none"}).eval().double()
+    for name, parameter in model.named_parameters():
+        if name.endswith("denominator"):  # far from linear
+            parameter.mul_(30)
+    x = smooth(1, 64).double()
+    y = 4 * torch.randn(1, 8, 4, 4).double()
+
+    def seen(scale: float) -> tuple[Tensor, ...]:
+        params = torch.cat((hyper, model.context_prediction(scale * y)), dim=1)
+        deviations_and_means = model.entropy_parameters(params)
+        return model.synthesis(scale * y), model.h_a(scale * y), deviations_and_means / scale
+
+    hyper = torch.randn(1, model.config.hyper_out, 4, 4).double()
+    latents, before = model.analysis(x), seen(1.0)
+    rescale_latents(model, 2.5)
+    torch.testing.assert_close(model.analysis(x), 2.5 * latents)
+    for one, other in zip(seen(2.5), before, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_other_layers_cannot_be_rescaled() -> None:
+    model = Transforms(4, 4)
+    model.g_s = nn.Sequential(PaLaConvTranspose2d(4, 4, 5, stride=2, degrees=(2, 1)))
+    with pytest.raises(TypeError, match=r"only smooth \[1/1\] layers"):
+        rescale_latents(model, 2.0)
