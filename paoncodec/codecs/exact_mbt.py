@@ -1,4 +1,4 @@
-"""The part of MBT-Paon's entropy model that is its own, in exact arithmetic: context to tables."""
+"""What is MBT-Paon's own in the exact entropy model: context to tables."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from paoncodec.entropy.coder import VALUE_LIMIT, Integers, Stop
-from paoncodec.entropy.exact import Array
+from paoncodec.entropy.products import Array
 from paoncodec.errors import MalformedStream
 
 #: (deviations, means) → (table, centre), see :class:`.TableSelector`.
