@@ -87,8 +87,6 @@ class ELICConfig:
 
     def __post_init__(self) -> None:
         n, m = self.N, self.M
-        if min(n, m, self.blocks) < 1:
-            raise ValueError(f"N {n}, M {m}, blocks {self.blocks}: each must be >= 1")
         self._default("groups", (16, 16, 32, 64, m - 128))
         self._default("widths", (n, n, n))
         self._default("hyper_width", n)
@@ -97,11 +95,12 @@ class ELICConfig:
         twice = tuple(2 * g for g in self.groups)
         self._default("spatial_out", twice)
         self._default("channel_out", twice[1:])
-        self._default("parameter_widths", tuple(self._ramps()))
         for name in ("channel_widths", "channel_kernels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "N", self.widths[0])
         self._check()
+        self._default("parameter_widths", tuple(self._ramps()))
+        self._check_parameter_widths()
 
     def _default(self, name: str, default: Any) -> None:
         value = getattr(self, name) or default
@@ -119,32 +118,37 @@ class ELICConfig:
 
     def _check(self) -> None:
         count = len(self.groups)
-        if count < 2:
-            raise ValueError(f"groups {self.groups}: give at least two")
         lengths = {
             "widths": 3,
             "hyper_synthesis": 2,
             "spatial_out": count,
             "channel_out": count - 1,
             "channel_kernels": len(self.channel_widths) + 1,
-            "parameter_widths": count,
         }
         for name, length in lengths.items():
             if len(getattr(self, name)) != length:
                 raise ValueError(f"{name} {getattr(self, name)}: expected {length} number(s)")
-        if any(len(pair) != 2 for pair in self.parameter_widths):
-            raise ValueError(f"parameter_widths {self.parameter_widths}: expected pairs")
-        for name, value in asdict(self).items():
-            if isinstance(value, tuple) and min(_flat(value), default=1) < 1:
+        for name in ("groups", *lengths, "channel_widths", "hyper_width", "hyper_out", "blocks"):
+            value = getattr(self, name)
+            if min(value if isinstance(value, tuple) else (value,), default=1) < 1:
                 raise ValueError(f"{name} {value}: each must be >= 1")
-        if sum(self.groups) != self.M:
-            raise ValueError(f"groups {self.groups}: they must add up to M, {self.M}")
+        if count < 2 or sum(self.groups) != self.M:
+            raise ValueError(
+                f"groups {self.groups}: give at least two, which add up to M, {self.M}"
+            )
         if min(self.M, *self.widths) < 2:
             raise ValueError(f"widths {self.widths}, M {self.M}: bottlenecks halve them")
         if any(kernel % 2 == 0 for kernel in self.channel_kernels):
             raise ValueError(f"channel_kernels {self.channel_kernels}: must be odd")
         if self.shift not in SHIFTS:
             raise ValueError(f"shift {self.shift!r}: choose one of {', '.join(SHIFTS)}")
+
+    def _check_parameter_widths(self) -> None:
+        pairs = self.parameter_widths
+        if len(pairs) != len(self.groups) or any(len(p) != 2 or min(p) < 1 for p in pairs):
+            raise ValueError(
+                f"parameter_widths {pairs}: expected a pair for each group, each width >= 1"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that JSON can hold and ``ELICConfig(**d)`` reads back."""
@@ -153,11 +157,6 @@ class ELICConfig:
 
 def _tuples(value: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(v if isinstance(v, int) else tuple(v) for v in value)
-
-
-def _flat(value: tuple[Any, ...]) -> Iterator[int]:
-    for item in value:
-        yield from _flat(item) if isinstance(item, tuple) else (item,)
 
 
 @register_model("elic-paon")
@@ -187,7 +186,7 @@ class ELICPaon(ExactCodec, Elic2022Official):
     ) -> None:
         # The parent's own networks are built small: all of them are replaced below.
         super().__init__(N=2, M=2, groups=[2])
-        self.config = cfg = ELICConfig(N, M, groups or (), **options)
+        self.config = cfg = ELICConfig(N, M, tuple(groups or ()), **options)
         self.N, self.M, self.groups = cfg.N, cfg.M, list(cfg.groups)
         self.g_a = self._analysis_layers(cfg)
         self.g_s = self._synthesis_layers(cfg)
@@ -288,7 +287,8 @@ class ELICPaon(ExactCodec, Elic2022Official):
         rows, columns = (torch.arange(side, device=y_hat.device) for side in y_hat.shape[2:])
         # Anchors, the positions of even row + column, have no spatial context.
         others = ((rows[:, None] + columns) % 2).to(y_hat.dtype)
-        scales, means = [], []
+        scales: list[Tensor] = []
+        means: list[Tensor] = []
         for k, group in enumerate(self.groups):
             here = codec[f"y{k}"]
             contexts = [others * here.context_prediction(y_hat[:, first : first + group])]

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from paoncodec.codecs.rate import draw_qualities, lmbdas_of, shares_of
 from paoncodec.codecs.registry import build, save_weights
-from paoncodec.codecs.starts import Between, Down, Up, entropy_start, hyper_start, linear_start
+from paoncodec.codecs.starts import BETWEEN, Down, Up, entropy_start, hyper_start, linear_start
 from paoncodec.errors import UsageError
 from paoncodec.images.crops import CropDataset, CropSpec, EpochSampler, find_images, split
 from paoncodec.layers import PadeSpec
@@ -300,7 +300,7 @@ def check_linear_start(model: nn.Module) -> None:
 
     Raises:
         UsageError: g_a and g_s are not mirrored smooth [1/1] Padé layers or convolutions, 5×5 with
-            stride 2, of any number and widths, with nothing beside them but :data:`.Between`.
+            stride 2, of any number and widths, with nothing beside them but :data:`.BETWEEN`.
     """
     sides = [_stages(getattr(model, name, ())) for name in ("g_a", "g_s")]
     if not all(sides):
@@ -318,7 +318,7 @@ def check_linear_start(model: nn.Module) -> None:
 
 def _stages(layers: Any) -> list[Down | Up]:
     """The stages of a transform; none where one of its layers does not fit."""
-    found = [layer for layer in layers if not isinstance(layer, Between)]
+    found = [layer for layer in layers if not isinstance(layer, BETWEEN)]
     return found if all(_fits(layer) for layer in found) else []
 
 

@@ -24,7 +24,7 @@ from paoncodec.layers.base import PaLa
 Down = PaLaConv2d | nn.Conv2d
 Up = PaLaConvTranspose2d | nn.ConvTranspose2d
 #: What may stand between the stages of a transform.
-Between = GDN | BottleneckBlock | AttentionBlock
+BETWEEN: tuple[type[nn.Module], ...] = (GDN, BottleneckBlock, AttentionBlock)
 
 #: Of a 5×5 kernel with stride 2 and padding 2, the taps over the 2×2 block of its own output.
 _BLOCK = slice(2, 4)
@@ -45,7 +45,7 @@ def linear_start(model: nn.Module, images: Tensor, lmbda: float, noise: float = 
 
     Args:
         model: has g_a and g_s of Padé layers or ordinary convolutions (5×5, stride 2), with
-            nothing else beside them but :data:`Between`.
+            nothing else beside them but :data:`BETWEEN`.
         images: (B, 3, H, W) in [0, 1], H and W multiples of 16; some dozens of crops suffice.
         lmbda: λ of the training, for the quantisation step.
         noise: size of the random weights of channels beyond the transform's rank, as a fraction
@@ -67,19 +67,14 @@ def linear_start(model: nn.Module, images: Tensor, lmbda: float, noise: float = 
         if i == 0:
             _set_mean(down, up, basis, mean)
     for module in model.modules():
-        if isinstance(module, Between):
-            _let_pass(module)
+        if isinstance(module, GDN):
+            # Gain 1 everywhere: the first steps see the linear transform through it.
+            module.gamma.copy_(module.gamma_reparam.init(torch.full_like(module.gamma, 1e-6)))
+        elif isinstance(module, (BottleneckBlock, AttentionBlock)):
+            module.start_as_identity()
     deviations = torch.zeros(encoder[-1].out_channels)
     deviations[: features.shape[1]] = features.std(dim=(0, 2, 3)) / step
     return deviations
-
-
-def _let_pass(module: Between) -> None:
-    """The first steps see the linear transform through it."""
-    if isinstance(module, GDN):  # gain 1 everywhere
-        module.gamma.copy_(module.gamma_reparam.init(torch.full_like(module.gamma, 1e-6)))
-        return
-    module.start_as_identity()
 
 
 def _principal_components(x: Tensor, most: int) -> tuple[Tensor, Tensor]:
