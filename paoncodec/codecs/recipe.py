@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from paoncodec.codecs.rate import draw_qualities, lmbdas_of, shares_of
-from paoncodec.codecs.registry import build, save_weights
+from paoncodec.codecs.registry import build, require_architecture, save_weights
 from paoncodec.codecs.starts import BETWEEN, Down, Up, entropy_start, hyper_start, linear_start
 from paoncodec.errors import UsageError
 from paoncodec.images.crops import CropDataset, CropSpec, EpochSampler, find_images, split
@@ -94,12 +94,16 @@ class CodecRecipe:
         """A preset's settings, single ones of the loop replaced by ``train`` (None: as it is).
 
         Raises:
-            UsageError: no such preset, or a setting that does not exist.
+            UsageError: no such preset or architecture, or a setting that does not exist.
         """
         if preset not in presets():
             raise UsageError(f"preset {preset!r}: choose one of {', '.join(presets())}")
         file = resources.files(__package__) / "presets" / f"{preset}.json"
         settings = json.loads(file.read_text(encoding="utf-8"))
+        require_architecture(arch_name)
+        if arch_name not in settings["arch"]:
+            raise UsageError(f"preset {preset!r} has no sizes for {arch_name}: take another preset")
+        settings["arch"] = settings["arch"][arch_name]
         loop = {**settings.pop("train"), **{k: v for k, v in train.items() if v is not None}}
         given = {"arch_name": arch_name, "lmbda": lmbda, "data": list(data), "train": loop}
         return cls.from_json({**settings, **given})

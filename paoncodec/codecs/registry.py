@@ -27,14 +27,23 @@ ARCHITECTURES: Mapping[str, type[CompressionModel]] = {
 }
 
 
+def require_architecture(name: str) -> None:
+    """Checks a name.
+
+    Raises:
+        UsageError: no such architecture.
+    """
+    if name not in ARCHITECTURES:
+        raise UsageError(f"architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}")
+
+
 def build(name: str, options: Mapping[str, Any]) -> CompressionModel:
     """A new model of architecture ``name``.
 
     Raises:
         UsageError: no such architecture, or options it does not take.
     """
-    if name not in ARCHITECTURES:
-        raise UsageError(f"architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}")
+    require_architecture(name)
     try:
         return ARCHITECTURES[name](**options)
     except (TypeError, ValueError) as error:
