@@ -45,17 +45,17 @@ PROCESS = """
 import hashlib, json, sys
 from pathlib import Path
 import numpy as np, torch
-from paoncodec.codecs import exact_mbt, load_weights
+from paoncodec.codecs import exact_model, load_weights
 
 said = hashlib.sha256()
 
-class Listening(exact_mbt.TableSelector):
+class Listening(exact_model.TableSelector):
     def __call__(self, deviations, means):
         for values in (deviations, means):
             said.update((values + 0.0).tobytes())  # no negative zeros
         return super().__call__(deviations, means)
 
-exact_mbt.TableSelector = Listening
+exact_model.TableSelector = Listening
 folder = Path(sys.argv[1])
 exact = load_weights(folder / "weights.safetensors")[0].exact()
 y, z = (torch.from_numpy(np.load(folder / name)) for name in ("y.npy", "z.npy"))
