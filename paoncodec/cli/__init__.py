@@ -25,6 +25,7 @@ _COMMANDS = (
     "eval",
     "bdrate",
     "plot",
+    "report",
     "complexity",
 )
 

@@ -100,6 +100,7 @@ def eval(
         check_output(str(output), STREAM, force)
     wanted = _numbers(qualities) if qualities else ()
 
+    from paoncodec.evaluation.coders import complexity_of
     from paoncodec.evaluation.runs import Options, evaluate, settings_of
 
     settings = settings_of(_coders(models, codec, arch), wanted)
@@ -123,6 +124,7 @@ def eval(
             command=typed_command(),
             progress=hear,
         )
+    result["complexity"] = complexity_of(settings[0].coder)
     if keep:
         beside = Path(output).parent if output not in (None, STREAM) else Path()
         result["pictures"] = Path(os.path.relpath(keep, beside)).as_posix()

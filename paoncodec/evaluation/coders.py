@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from paoncodec import api, zoo
 from paoncodec.bitstream import SectionKind
+from paoncodec.errors import UsageError
 from paoncodec.images import read_image
 
-__all__ = ["Coder", "PaonCoder"]
+__all__ = ["Coder", "PaonCoder", "complexity_of"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -122,3 +123,20 @@ class PaonCoder:
 @lru_cache(maxsize=16)
 def _weights(model: str) -> zoo.Weights:
     return zoo.resolve(model)
+
+
+def complexity_of(coder: Coder) -> dict[str, float] | None:
+    """`decoder_kmac_per_pixel` of a model of ours: all networks but those of the encoder alone.
+
+    None for other codecs, and where the package fvcore, which counts, is missing.
+    """
+    if not isinstance(coder, PaonCoder):
+        return None
+    from paoncodec.evaluation.complexity import networks_of_codec
+
+    try:
+        networks = networks_of_codec(zoo.load(_weights(coder.model)))
+    except UsageError:
+        return None
+    kmac = sum(kmac for name, kmac in networks.items() if name not in ("g_a", "h_a"))
+    return {"decoder_kmac_per_pixel": kmac}

@@ -32,6 +32,7 @@ def test_a_model(run, folder, tmp_path, tiny_weights):
     assert [row["image"] for row in result["images"]] == ["a.png", "more/b.png"]
     words = ["paoncodec", "eval", "--model", str(tiny_weights), "--images", str(folder)]
     assert result["command"] == [*words, "--json", str(out)]
+    assert 0 < result["complexity"]["decoder_kmac_per_pixel"] < 100
     head, columns, figures = outcome.stdout.decode().splitlines()
     assert head == "tiny on waves, means of 2 picture(s)"
     shown = dict(zip(columns.split()[:3], figures.split()[:3], strict=True))
@@ -61,6 +62,7 @@ def test_a_classical_codec_at_qualities(run, folder, tmp_path):
     assert result["results"]["quality"] == [20, 80]
     assert (result["name"], result["dataset"]["name"]) == ("JPEG", "set")
     assert "4:2:0" in result["description"]
+    assert result["complexity"] is None
 
 
 def test_weights_of_one_rate_each_make_one_curve(run, folder, tmp_path, tiny_weights):
