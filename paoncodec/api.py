@@ -8,10 +8,11 @@ pixels a thin line is enlarged to, is checked after.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias, cast
 
 from paoncodec import zoo
 from paoncodec.bitstream import (
@@ -49,11 +50,13 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_MODEL",
     "MAX_PIXELS",
+    "RateMap",
     "decode",
     "encode",
     "file_bytes",
     "info",
     "load_codec",
+    "rate_map",
 ]
 
 DEFAULT_MODEL = "mbt-paon-small"
@@ -176,6 +179,42 @@ def info(data: DataSource) -> dict[str, Any]:
         "header_bytes": nbytes(header),
         "sections": {kind.name.lower(): len(data) for kind, data in container.sections.items()},
     }
+
+
+class RateMap(NamedTuple):
+    """Where the bits of a file went.
+
+    Attributes:
+        bits: for each part of the payload the bits at each position of its latents, (H', W'), all
+            channels together. Their sum is what the file holds, but for its header and some bytes
+            at the ends of strings.
+        size: height and width in pixels of what the positions share among them: the picture in the
+            upper left corner, enlarged to sides that the model can halve often enough.
+    """
+
+    bits: dict[str, npt.NDArray[np.float64]]
+    size: tuple[int, int]
+
+
+def rate_map(
+    data: DataSource, *, max_pixels: int = MAX_PIXELS, model: ModelSource | None = None
+) -> RateMap:
+    """Where the bits of a `.bin` file went, as its model's probabilities say.
+
+    Args:
+        data, max_pixels, model: as for `decode`.
+
+    Raises:
+        As `decode`, but for DecodeDesync.
+    """
+    container = read(file_bytes(data), Limits(max_pixels))
+    weights = zoo.find(container.header.model, container.header.weights_id, given=model)
+    codec = _shared_codec(weights)
+    header, factor = container.header, codec.downsampling_factor
+    shape = _latent_shape(codec, header, max_pixels)
+    with _locating(header):
+        [bits] = codec.spent(_strings(container), shape)
+    return RateMap(bits, _enlarged(header.height, header.width, factor))
 
 
 def file_bytes(source: DataSource) -> bytes:
@@ -349,22 +388,37 @@ def _decompress(
     """uint8 (H, W, C) of a verified file."""
     import torch
 
-    header, sections = container.header, container.sections
+    header = container.header
     codec = _shared_codec(weights)
-    factor = codec.downsampling_factor
-    full_height, full_width = _enlarged(header.height, header.width, factor)
-    allowed = max(_ENLARGEMENT * max_pixels, _FEW_PIXELS)
-    if full_height * full_width > allowed:
-        raise LimitExceeded(full_width, full_height, allowed, offset_of(header, "width"))
-    strings = [[sections[SectionKind.Y]], [sections[SectionKind.Z]]]
-    shape = (full_height // factor, full_width // factor)
-    try:
-        with torch.inference_mode():
-            decoded = codec.decompress(strings, shape, **_rate(weights, header.quality))
-    except MalformedStream as error:  # a codec knows its strings, not where they stood
-        raise MalformedStream(error.field, _start(header, error.field), error.reason) from error
+    shape = _latent_shape(codec, header, max_pixels)
+    with _locating(header), torch.inference_mode():
+        decoded = codec.decompress(_strings(container), shape, **_rate(weights, header.quality))
     _check_digest(decoded["digests"][0], header)
     return _samples(decoded["x_hat"], (header.height, header.width, header.channels))
+
+
+def _strings(container: Container) -> list[list[bytes]]:
+    """As a codec takes them."""
+    return [[container.sections[SectionKind.Y]], [container.sections[SectionKind.Z]]]
+
+
+def _latent_shape(codec: CompressionModel, header: Header, max_pixels: int) -> tuple[int, int]:
+    """Sides of the smallest latents; LimitExceeded if the model would enlarge the picture much."""
+    factor = codec.downsampling_factor
+    height, width = _enlarged(header.height, header.width, factor)
+    allowed = max(_ENLARGEMENT * max_pixels, _FEW_PIXELS)
+    if height * width > allowed:
+        raise LimitExceeded(width, height, allowed, offset_of(header, "width"))
+    return height // factor, width // factor
+
+
+@contextmanager
+def _locating(header: Header) -> Iterator[None]:
+    """A codec knows its strings, not where they stood in the file."""
+    try:
+        yield
+    except MalformedStream as error:
+        raise MalformedStream(error.field, _start(header, error.field), error.reason) from error
 
 
 def _enlarged(height: int, width: int, factor: int) -> tuple[int, int]:

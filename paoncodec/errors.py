@@ -14,6 +14,7 @@ __all__ = [
     "MalformedStream",
     "NotOurFile",
     "PaonError",
+    "PictureLeftOut",
     "TruncatedStream",
     "UnsupportedVersion",
     "UsageError",
@@ -37,6 +38,10 @@ class ImageError(PaonError):
     """The picture cannot be read, or is of a kind that is not supported."""
 
     exit_code = 3
+
+
+class PictureLeftOut(UserWarning):
+    """A picture of a data set cannot be used, and another takes its place; the text names it."""
 
 
 class MalformedStream(PaonError):

@@ -343,6 +343,28 @@ def test_a_real_codec_refuses_payloads_that_do_not_fit(tiny_weights: Path) -> No
                 paoncodec.decode(wrong, model=tiny_weights)
 
 
+def test_the_map_of_bits_adds_up_to_the_payload(tiny_weights: Path, tmp_path: Path) -> None:
+    data = paoncodec.encode(picture(70, 130, 3), model=tiny_weights)
+    (tmp_path / "a.bin").write_bytes(data)
+    bits, size = api.rate_map(tmp_path / "a.bin", model=tiny_weights)
+    assert size == (128, 192)
+    assert {name: part.shape for name, part in bits.items()} == {"z": (2, 3), "y": (8, 12)}
+    for name, size in paoncodec.info(data)["sections"].items():
+        assert 0.99 * bits[name].sum() - 1 <= 8 * size <= 1.01 * bits[name].sum() + 64
+
+
+def test_the_map_of_bits_is_refused_as_the_picture_is(tiny_weights: Path) -> None:
+    data = paoncodec.encode(picture(64, 64, 3), model=tiny_weights)
+    with pytest.raises(WeightsError):
+        api.rate_map(data)
+    with pytest.raises(LimitExceeded):
+        api.rate_map(data, max_pixels=64 * 64 - 1, model=tiny_weights)
+    with pytest.raises(MalformedStream):
+        api.rate_map(changed(data, width=640), model=tiny_weights)
+    with pytest.raises(NotOurFile):
+        api.rate_map(b"something else")
+
+
 def test_the_default_model_is_in_the_zoo() -> None:
     pixels = picture(16, 16, 3)
     data = paoncodec.encode(pixels)

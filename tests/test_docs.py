@@ -63,6 +63,8 @@ def shortened(words: list[str]) -> list[str]:
 def run(command: str) -> tuple[int, str]:
     """Exit code and what was said."""
     words = shlex.split(command)
+    if words[:3] == ["accelerate", "launch", "-m"]:
+        words = words[3:]  # launching is tested with the training
     if words[:2] == ["pip", "install"]:
         return 0, ""  # this is about to be tested in the environment that it made
     if words[0] == "paoncodec":

@@ -3,10 +3,8 @@
     python tools/measure_model.py mbt-paon-small --images KODAK
     python tools/measure_model.py mbt-paon-small --images KODAK --card mbt-paon-small
 
-Every picture becomes a real file on disk and is decoded from it. bpp counts every byte of the file,
-PSNR is of 8-bit samples; both are means over the pictures. The gains are dB over Pillow's curve
-(means over the pictures at each quality; PCHIP on log rate) at the model's mean bpp: JPEG with
-optimised Huffman tables and Pillow's default 4:2:0, WebP with method 6.
+`paoncodec eval` measures whole curves; this adds the figures that a card of the zoo quotes. The
+gains are dB over Pillow's curve at the model's mean bpp (PCHIP on log rate).
 """
 
 from __future__ import annotations
@@ -14,148 +12,85 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from _common import bits_per_pixel, jpeg, run, webp, write_card
-from PIL import features
+from _common import run, write_card
 
-import paoncodec
 from paoncodec import zoo
-from paoncodec.errors import UsageError
-from paoncodec.images import psnr, read_image
+from paoncodec.errors import ImageError, UsageError
+from paoncodec.evaluation.coders import Coder, PaonCoder
+from paoncodec.evaluation.curves import Curve, level_at
+from paoncodec.evaluation.pillow import PillowCoder
+from paoncodec.evaluation.runs import Options, evaluate, settings_of
+from paoncodec.quality import DEFAULT
 
-Encoder: TypeAlias = Callable[[npt.NDArray[np.uint8], int], bytes]
-
-# Name → encoder and the qualities of its curve: from below 0.1 bpp to far above our models.
-PEERS: Mapping[str, tuple[Encoder, tuple[int, ...]]] = {
-    "jpeg": (jpeg, (2, *range(5, 96, 5))),
-    "webp": (webp, (0, 5, *range(10, 90, 10), 87, 95)),
+# Peer → the qualities of its curve: from below 0.1 bpp to far above our models.
+PEERS: Mapping[str, tuple[float, ...]] = {
+    "jpeg": (2, *range(5, 96, 5)),
+    "webp": (0, 5, *range(10, 90, 10), 87, 95),
 }
 
 
-@dataclass(frozen=True)
-class Point:
-    """What one picture costs and how good it is, or the mean of several.
-
-    Attributes:
-        bpp: 8 · bytes of the file / pixels.
-        psnr: of the 8-bit samples, dB.
-    """
-
-    bpp: float
-    psnr: float
-
-
-@dataclass(frozen=True)
-class Picture(Point):
-    """One picture of the folder: its file name and the size of its coded file in bytes."""
-
-    name: str
-    bytes: int
-
-
-def measure(images: Sequence[Path], model: str | Path) -> list[Picture]:
-    """Code every picture to a file of its own and decode that file.
+def report(
+    images: Sequence[Path], model: str, dataset: str, quality: float | None = None
+) -> dict[str, Any]:
+    """Everything that was measured, of JSON types; a gain is None beyond the peer's curve.
 
     Args:
         images: picture files.
         model: name in the zoo or path of a weights file.
+        dataset: what to call the pictures.
+        quality: None: that of the model, or the default if it has them all.
+
+    Raises:
+        ImageError: a picture cannot be measured.
     """
-    pictures = []
-    with tempfile.TemporaryDirectory() as folder:
-        for index, image in enumerate(images):
-            original = read_image(image)
-            coded = Path(folder) / f"{index}.bin"
-            coded.write_bytes(paoncodec.encode(image, model=model))
-            decoded = read_image(paoncodec.decode(coded, model=model))
-            size = coded.stat().st_size
-            rate = bits_per_pixel(size, original)
-            pictures.append(Picture(rate, psnr(original, decoded), image.name, size))
-    return pictures
-
-
-def curve(images: Sequence[Path], encode: Encoder, qualities: Sequence[int]) -> list[Point]:
-    """A peer's mean bpp and mean PSNR over the pictures, a point per quality."""
-
-    def one(image: Path) -> list[Point]:
-        original = read_image(image)
-        points = []
-        for quality in qualities:
-            coded = encode(original, quality)
-            rate = bits_per_pixel(len(coded), original)
-            points.append(Point(rate, psnr(original, read_image(coded))))
-        return points
-
-    # Pillow's codecs let go of the interpreter's lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = list(pool.map(one, images))
-    return [mean(column) for column in zip(*rows, strict=True)]
-
-
-def mean(points: Sequence[Point]) -> Point:
-    """Means of bpp and of PSNR."""
-    return Point(
-        float(np.mean([point.bpp for point in points])),
-        float(np.mean([point.psnr for point in points])),
-    )
-
-
-def psnr_at(bpp: float, points: Sequence[Point]) -> float | None:
-    """PSNR of a curve at a rate: PCHIP on log bpp; None beyond the curve's ends."""
-    # With CompressAI; takes a second to import.
-    from scipy.interpolate import PchipInterpolator  # type: ignore[import-untyped]
-
-    rates, first = np.unique([point.bpp for point in points], return_index=True)
-    if not rates[0] <= bpp <= rates[-1]:
-        return None
-    values = np.array([point.psnr for point in points])[first]
-    return float(PchipInterpolator(np.log2(rates), values)(np.log2(bpp)))
-
-
-def report(
-    images: Sequence[Path], weights: zoo.Weights, model: str, dataset: str
-) -> dict[str, Any]:
-    """Everything that was measured, of JSON types; a gain is None beyond the peer's curve."""
-    pictures = measure(images, model)
-    ours = mean(pictures)
+    weights = zoo.resolve(model)
+    chosen = quality or weights.quality or DEFAULT
+    ours = _measured(images, PaonCoder(model), (chosen,))
+    bpp, psnr = ours["results"]["bpp"][0], ours["results"]["psnr-rgb"][0]
     peers: dict[str, Any] = {}
-    for name, (encode, qualities) in PEERS.items():
-        points = curve(images, encode, qualities)
-        level = psnr_at(ours.bpp, points)
+    for name, qualities in PEERS.items():
+        figures = _measured(images, PillowCoder(name), qualities)["results"]
+        level = level_at(bpp, Curve(name, figures["bpp"], figures["psnr-rgb"]))
         peers[name] = {
             "psnr": level,
-            "gain_db": None if level is None else ours.psnr - level,
+            "gain_db": None if level is None else psnr - level,
             "curve": [
-                {"quality": quality, **dataclasses.asdict(point)}
-                for quality, point in zip(qualities, points, strict=True)
+                {"quality": quality, "bpp": rate, "psnr": value}
+                for quality, rate, value in zip(
+                    figures["quality"], figures["bpp"], figures["psnr-rgb"], strict=True
+                )
             ],
         }
     return {
         "model": weights.name,
         "sha256": weights.sha256,
         "dataset": dataset,
-        "images": len(pictures),
-        "bytes": sum(picture.bytes for picture in pictures),
-        **dataclasses.asdict(ours),
+        "images": len(images),
+        "quality": chosen,
+        "bytes": sum(row["bytes"] for row in ours["images"]),
+        "bpp": bpp,
+        "psnr": psnr,
         "peers": peers,
-        "pictures": [dataclasses.asdict(picture) for picture in pictures],
-        "command": f"python tools/measure_model.py {weights.name} --images DIR --dataset {dataset}",
-        "versions": {
-            "paoncodec": paoncodec.__version__,
-            **{package: version(package) for package in ("torch", "compressai", "Pillow")},
-            "libjpeg_turbo": features.version("libjpeg_turbo"),
-            "libwebp": features.version("webp"),
-        },
+        "pictures": [
+            {"name": r["image"], "bytes": r["bytes"], "bpp": r["bpp"], "psnr": r["psnr-rgb"]}
+            for r in ours["images"]
+        ],
+        "command": f"python tools/measure_model.py {weights.name} --images DIR --dataset {dataset}"
+        + ("" if quality is None else f" --quality {quality:g}"),
+        "conditions": ours["conditions"],
     }
+
+
+def _measured(images: Sequence[Path], coder: Coder, qualities: Sequence[float]) -> dict[str, Any]:
+    named = {image.name: image for image in images}
+    result = evaluate(named, settings_of([coder], qualities), Options(ms_ssim=False))
+    for failure in result["failures"]:
+        raise ImageError(f"{failure['image']}: {failure['error']}")
+    return result
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -189,6 +124,7 @@ def with_result(card: zoo.WeightsCard, result: Mapping[str, Any]) -> zoo.Weights
         )
     figures: dict[str, float] = {
         "images": result["images"],
+        "quality": result["quality"],
         "bytes": result["bytes"],
         "bpp": round(result["bpp"], 5),
         "psnr": round(result["psnr"], 4),
@@ -210,6 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("model", help="name in the zoo, or path of a weights file")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR")
     parser.add_argument("--dataset", help="what to call the pictures (default: the folder's name)")
+    parser.add_argument("--quality", type=float, help="of a model that has them all")
     parser.add_argument("--card", metavar="NAME", help="of the zoo: write the results into it")
     parser.add_argument("--json", action="store_true", help="print one JSON object, no table")
     arguments = parser.parse_args(argv)
@@ -218,9 +155,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from paoncodec.images.crops import find_images
 
     card = _card(arguments.card) if arguments.card else None
-    weights = zoo.resolve(arguments.model)
     dataset = arguments.dataset or arguments.images.resolve().name.lower()
-    result = report(find_images(arguments.images), weights, arguments.model, dataset)
+    result = report(find_images(arguments.images), arguments.model, dataset, arguments.quality)
     print(json.dumps(result, indent=2) if arguments.json else table(result))
     if card is not None:
         write_card(with_result(card, result), zoo.FOLDER)

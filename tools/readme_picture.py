@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from _common import bits_per_pixel, jpeg, run
+from _common import run
 from PIL import Image, ImageDraw, ImageFont
 
 import paoncodec
 from paoncodec.api import DEFAULT_MODEL
+from paoncodec.evaluation.metrics import bits_per_pixel
+from paoncodec.evaluation.pillow import PillowCoder
 from paoncodec.images import psnr, read_image, to_pil, write_image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,7 +66,7 @@ def jpeg_of_size(picture: npt.NDArray[np.uint8], size: int) -> bytes:
     """The first JPEG of at least `size` bytes, or the largest there is."""
     coded = b""
     for quality in JPEG_QUALITIES:
-        coded = jpeg(picture, quality)
+        coded = PillowCoder("jpeg").encode(picture, quality)
         if len(coded) >= size:
             break
     return coded

@@ -16,7 +16,18 @@ from paoncodec.cli.errors import reporting
 
 __all__ = ["main"]
 
-_COMMANDS = ("encode", "decode", "info", "train", "zoo")
+_COMMANDS = (
+    "encode",
+    "decode",
+    "info",
+    "train",
+    "zoo",
+    "eval",
+    "bdrate",
+    "plot",
+    "report",
+    "complexity",
+)
 
 
 class _LazyGroup(click.Group):

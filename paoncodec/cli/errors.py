@@ -50,7 +50,9 @@ def reporting(traceback: bool) -> Iterator[None]:
 def _end(message: str, exit_code: int, traceback: bool) -> None:
     if traceback:
         print_exc()
-    click.echo(f"paoncodec: {' '.join(message.split())}", err=True)
+    # Processes that were launched together raise what one of them did: one a machine says it.
+    if exit_code == _INTERNAL or os.environ.get("LOCAL_RANK", "0") == "0":
+        click.echo(f"paoncodec: {' '.join(message.split())}", err=True)
     raise SystemExit(exit_code)
 
 

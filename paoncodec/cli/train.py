@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from paoncodec.cli import dry_run as trial
+from paoncodec.cli.training_talk import Bar, Lines, say
 from paoncodec.errors import UsageError
+from paoncodec.quality import LMBDA_GRID
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from paoncodec.codecs.grid import Grid
     from paoncodec.codecs.recipe import CodecRecipe, CodecTask
-    from paoncodec.training import Progress, Trainer
+    from paoncodec.training import RunDirectory, Trainer
 
 __all__ = ["train"]
 
 _PRESET = "small"
 _ARCH = "mbt-paon"
-#: Seconds between lines where there is no terminal.
-_LINE_EVERY = 60.0
 
 
-def _lmbda(text: str) -> float | str:
-    """A number; or the word that stands for many, which the recipe knows or refuses."""
+def _lmbda(text: str) -> float | tuple[float, ...] | str:
+    """A λ, or several, or a word that the recipe knows or refuses."""
+    if text == "grid":
+        return LMBDA_GRID
     try:
-        return float(text)
+        numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
         return text
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 @click.command()
@@ -46,30 +50,49 @@ def _lmbda(text: str) -> float | str:
     "--lmbda",
     type=_lmbda,
     metavar="L",
-    help="λ in λ·255²·MSE + bpp: larger is better and bigger; or `variable`: one network for all "
-    "qualities.",
+    help="λ in λ·255²·MSE + bpp: larger is better and bigger. `variable`: one network for all "
+    "qualities. Several, parted by commas, or `grid` for the paper's six: a run for each.",
 )
+@click.option("--from-scratch", is_flag=True, help="No λ of a grid starts from another's weights.")
 @click.option(
-    "--data", multiple=True, metavar="DIR", help="Folder of pictures, searched through; repeatable."
+    "--data",
+    multiple=True,
+    metavar="DIR[=W]",
+    help="Folder of pictures, searched through; repeatable. Its pictures are drawn W times an "
+    "epoch. Or a .txt file with a line `DIR W` for each.",
 )
 @click.option("--out", required=True, metavar="RUN", help="Directory of the run.")
+@click.option("--dry-run", is_flag=True, help="Try all of it for a minute, and leave RUN alone.")
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN, with its settings.")
 @click.option("--preset", help=f"Settings to begin with: paper or small.  [default: {_PRESET}]")
+@click.option(
+    "--start-from",
+    metavar="WEIGHTS",
+    help="Weights to begin with: a file, or a name of the zoo.",
+)
 @click.option("--steps", type=int, help="Optimiser steps of the whole run.")
-@click.option("--batch-size", type=int, help="Crops a step.")
+@click.option("--batch-size", type=int, help="Crops a step, in all processes together.")
+@click.option("--accumulate", type=int, help="Parts a process makes of a step, to save memory.")
 @click.option("--crop", type=int, help="Side of the crops, a multiple of 64 pixels.")
 @click.option("--seed", type=int, help="Of weights, noise, crops and their order.")
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="Of the networks.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="Of the networks; that of the latents' distributions is float32.",
+)
 @click.option("--workers", type=int, help="Processes that decode pictures.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def train(
     arch: str | None,
-    lmbda: float | str | None,
+    lmbda: float | tuple[float, ...] | str | None,
+    from_scratch: bool,
     data: tuple[str, ...],
     out: str,
+    dry_run: bool,
     resume: bool,
     preset: str | None,
+    start_from: str | None,
     threads: int | None,
     as_json: bool,
     **loop: Any,
@@ -78,32 +101,143 @@ def train(
 
     Settings that are not given are the preset's, or with --resume those of the run. Ctrl-C writes a
     checkpoint first. Exit code 1: the run diverged, or a file could not be written.
+
+    `accelerate launch -m paoncodec train ...` trains in several processes.
     """
     import torch
 
-    from paoncodec.codecs.recipe import CodecTask
-    from paoncodec.training import RunDirectory, Trainer
+    from paoncodec.codecs.grid import Grid
+    from paoncodec.training import RunDirectory
+    from paoncodec.training.processes import Processes
 
     if threads is not None:
         torch.set_num_threads(threads)
-    run = RunDirectory(out, resume=resume)
-    saved = run.load_config() if resume else None
-    places = tuple(str(Path(place).absolute()) for place in data)
-    given = {"arch_name": arch, "lmbda": lmbda, "data": places or None}
+    place = Path(out)
+    given = {"arch_name": arch, **_data(data), **_start(start_from)}
     given = {name: value for name, value in given.items() if value is not None}
     loop = {name: value for name, value in loop.items() if value is not None}
-    recipe = _recipe(saved, preset, given, loop)
-    talk = _Bar() if sys.stderr.isatty() else _Lines()
+    begun = Grid.load(place) if resume else None
+    if begun is not None or isinstance(lmbda, tuple):
+        grid = _grid(begun, lmbda, from_scratch, preset, given, loop)
+        recipe, runs = grid.recipe, _runs(grid, place, resume)
+    else:
+        if from_scratch:
+            raise UsageError("--from-scratch: for a grid, whose λs start from each other's weights")
+        if lmbda is not None:
+            given["lmbda"] = lmbda
+        grid = None
+        run = RunDirectory(out, resume=resume)
+        recipe = _recipe(run.load_config() if resume else None, preset, given, loop)
+        runs = iter([(recipe, run, resume)])
+    if dry_run:
+        found = trial.dry_run(recipe, place, say)
+        click.echo(json.dumps(found) if as_json else trial.describe(found))
+        return
+    trainers = [_carry_out(recipe, run, going_on, out) for recipe, run, going_on in runs]
+    processes = Processes()
+    processes.end()
+    if not processes.is_main:
+        return
+    if grid is not None:
+        click.echo(_listing(grid, place, as_json))
+        return
+    click.echo(_result(trainers[-1], as_json))
+
+
+def _carry_out(recipe: CodecRecipe, run: RunDirectory, resume: bool, out: str) -> Trainer:
+    """Trains to the end, or leaves with SystemExit where a signal came."""
+    from paoncodec.codecs.recipe import CodecTask
+    from paoncodec.training import Trainer
+
     task = CodecTask(recipe)
-    trainer = Trainer(task, run, talk.hear)
-    _say_begin(task, trainer, resume)
+    trainer = Trainer(task, run, tell=say)
+    main = trainer.processes.is_main
+    talk = Bar() if main and sys.stderr.isatty() else Lines()
+    trainer.listener, trainer.tell = talk.hear, talk.tell
+    if main:
+        _say_begin(task, trainer, resume)
     with talk, _stop_on_signals(trainer) as received:
         complete = trainer.fit()
+    if main:
+        _say_end(trainer, out, complete)
     if not complete:
-        again = f"paoncodec train --out {shlex.quote(out)} --resume"
-        _say(f"stopped at step {trainer.step} of {recipe.train.steps}; to go on: {again}")
-        raise SystemExit(128 + received[0])
-    click.echo(_result(trainer, as_json))
+        trainer.processes.end()
+        raise SystemExit(128 + (received or [signal.SIGTERM])[0])
+    return trainer
+
+
+def _grid(
+    begun: Grid | None,
+    lmbda: float | tuple[float, ...] | str | None,
+    from_scratch: bool,
+    preset: str | None,
+    given: dict[str, Any],
+    loop: dict[str, Any],
+) -> Grid:
+    """The grid asked for: that which was begun, and over it what is given."""
+    from paoncodec.codecs.grid import Grid
+
+    if begun is None:
+        lmbdas = lmbda if isinstance(lmbda, tuple) else ()
+        first = {"lmbda": max(lmbdas)}
+        return Grid(_recipe(None, preset, {**given, **first}, loop), lmbdas, from_scratch)
+    if lmbda is not None and not isinstance(lmbda, tuple):
+        raise UsageError(
+            f"lmbda {lmbda}: a grid was begun here; leave --lmbda out to go on with it"
+        )
+    recipe = _recipe(begun.describe()["recipe"], preset, given, loop)
+    return Grid(recipe, lmbda or begun.lmbdas, from_scratch or begun.from_scratch)
+
+
+def _runs(grid: Grid, out: Path, resume: bool) -> Iterator[tuple[CodecRecipe, RunDirectory, bool]]:
+    """What is left to do of a grid, told as it comes."""
+    from paoncodec.training.processes import Processes
+
+    processes = Processes()
+    with processes.together():
+        if processes.is_main:
+            grid.save(out, resume)
+    for recipe, run, going_on in grid.runs(out):
+        if processes.is_main:
+            start = f", from {Path(recipe.start_from).parent.name}" if recipe.start_from else ""
+            say(f"λ = {recipe.lmbda:g}{start}: {run.path}")
+        yield recipe, run, going_on
+
+
+def _listing(grid: Grid, out: Path, as_json: bool) -> str:
+    """The weights of a grid, a λ a line."""
+    weights = {f"{lmbda:g}": str(path) for lmbda, path in grid.weights(out).items()}
+    if as_json:
+        return json.dumps({"run": str(out), "weights": weights})
+    return "\n".join(weights.values())
+
+
+def _data(places: tuple[str, ...]) -> dict[str, Any]:
+    """The settings that name the pictures; none where none were given."""
+    from paoncodec.images.sources import parse_sources
+
+    if not places:
+        return {}
+    sources = parse_sources(places)
+    weights = [source.weight for source in sources]
+    return {
+        "data": [str(source.path) for source in sources],
+        "data_weights": weights if any(weight != 1 for weight in weights) else [],
+    }
+
+
+def _start(weights: str | None) -> dict[str, Any]:
+    """The settings of a start from weights; none where it was not asked for."""
+    from paoncodec import zoo
+
+    if weights is None:
+        return {}
+    found = zoo.resolve(weights)
+    return {
+        "start": "weights",
+        "start_from": str(found.path.absolute()),
+        "start_sha256": found.sha256,
+    }
 
 
 def _recipe(
@@ -120,28 +254,35 @@ def _recipe(
         return CodecRecipe.from_json(
             {**saved, **given, "train": {**saved.get("train", {}), **loop}}
         )
-    known = {**{k: saved[k] for k in ("arch_name", "lmbda", "data") if saved}, **given}
+    kept = ("arch_name", "lmbda", "data", "data_weights")
+    known = {**{k: saved[k] for k in kept if saved and k in saved}, **given}
     for name in ("lmbda", "data"):
         if name not in known:
             raise UsageError(f"no --{name}: beginning a run takes --lmbda and --data")
+    first = {k: known.pop(k) for k in ("lmbda", "data")}
     arch = known.pop("arch_name", _ARCH)
-    return CodecRecipe.from_preset(preset or _PRESET, arch, **known, **loop)
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
+    begun = CodecRecipe.from_preset(preset or _PRESET, arch, **first, **loop)
+    return CodecRecipe.from_json({**asdict(begun), "train": asdict(begun.train), **known})
 
 
 def _say_begin(task: CodecTask, trainer: Trainer, resume: bool) -> None:
     count = sum(p.numel() for p in task.model.parameters())
     pictures = f"{len(task.training)} to train on, {len(task.validation)} to validate on"
-    _say(f"{task.recipe.arch_name}, {count / 1e6:.2f} M parameters; pictures: {pictures}")
+    say(f"{task.recipe.arch_name}, {count / 1e6:.2f} M parameters; pictures: {pictures}")
     if resume:
         begun = f"resumed at step {trainer.step}" if trainer.step else "no checkpoint yet: from 0"
-        _say(f"{begun} of {task.config.steps}")
+        say(f"{begun} of {task.config.steps}")
     for change in trainer.changes:
         stretched = " (the schedule stretches)" if change.name == "train.steps" else ""
-        _say(f"{change}{stretched}")
+        say(f"{change}{stretched}")
+
+
+def _say_end(trainer: Trainer, out: str, complete: bool) -> None:
+    if trainer.left_out:
+        say(f"pictures left out, named above: {len(trainer.left_out)}")
+    if not complete:
+        again = f"paoncodec train --out {shlex.quote(out)} --resume"
+        say(f"stopped at step {trainer.step} of {trainer.config.steps}; to go on: {again}")
 
 
 def _result(trainer: Trainer, as_json: bool) -> str:
@@ -152,6 +293,7 @@ def _result(trainer: Trainer, as_json: bool) -> str:
         "run": str(trainer.run.path),
         "steps": trainer.step,
         "skipped": trainer.skipped,
+        "left_out": len(trainer.left_out),
         "best": trainer.best_validation(),
         "weights": str(weights),
     }
@@ -173,7 +315,8 @@ def _stop_on_signals(trainer: Trainer) -> Iterator[list[int]]:
         received.append(number)
         trainer.request_stop()
         # Not through Python's stderr, which the signal may have found in the middle of a write.
-        os.write(2, b"\nwriting a checkpoint after this step; once more to end at once\n")
+        if trainer.processes.is_main:
+            os.write(2, b"\nwriting a checkpoint after this step; once more to end at once\n")
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -181,113 +324,3 @@ def _stop_on_signals(trainer: Trainer) -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-class _Talk:
-    """Tells on stderr how the run goes: figures smoothed over some fifty steps."""
-
-    def __init__(self) -> None:
-        self._means: dict[str, float] = {}
-
-    def __enter__(self) -> _Talk:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Nothing to close."""
-
-    def hear(self, progress: Progress) -> None:
-        for name, value in progress.figures.items():
-            if math.isfinite(value):
-                self._means[name] = 0.98 * self._means.get(name, value) + 0.02 * value
-        self._show(progress)
-        if progress.validation:
-            self._print(f"step {progress.step}: validation {_figures(progress.validation)}")
-
-    def _show(self, progress: Progress) -> None:
-        raise NotImplementedError
-
-    def _print(self, text: str) -> None:
-        _say(text)
-
-    def _state(self, progress: Progress) -> str:
-        skipped = f", {progress.skipped} skipped" if progress.skipped else ""
-        return _figures(self._means) + skipped
-
-
-class _Lines(_Talk):
-    """A line a minute."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._steps = 0
-        self._begun = self._last = monotonic()
-
-    def __enter__(self) -> _Talk:
-        self._begun = self._last = monotonic()
-        return self
-
-    def _show(self, progress: Progress) -> None:
-        self._steps += 1
-        now = monotonic()
-        if now - self._last < _LINE_EVERY:
-            return
-        self._last = now
-        left = (now - self._begun) / self._steps * (progress.steps - progress.step)
-        _say(f"step {progress.step}/{progress.steps}: {self._state(progress)}, {_clock(left)} left")
-
-
-class _Bar(_Talk):
-    """A progress bar."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        super().__init__()
-        self._console = Console(stderr=True, highlight=False)
-        self._bar = Progress(
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            redirect_stdout=False,
-        )
-        self._task = self._bar.add_task("", total=None, state="")
-
-    def __enter__(self) -> _Talk:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def _show(self, progress: Progress) -> None:
-        self._bar.update(
-            self._task,
-            total=progress.steps,
-            completed=progress.step,
-            state=self._state(progress),
-        )
-
-    def _print(self, text: str) -> None:
-        self._console.print(text)
-
-
-def _figures(figures: dict[str, float]) -> str:
-    return (
-        f"loss {figures.get('loss', math.nan):.4f}, {figures.get('bpp', math.nan):.4f} bpp, "
-        f"{figures.get('psnr', math.nan):.2f} dB"
-    )
-
-
-def _clock(seconds: float) -> str:
-    minutes, whole = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{whole:02}"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from paoncodec.codecs.exact_model import ExactModel, round_y
 from paoncodec.codecs.rate import GainUnit
-from paoncodec.entropy import FrozenTables, GaussianTables, Select, Tails, Walk
+from paoncodec.entropy import Array, FrozenTables, GaussianTables, Select, Tails, Walk
 from paoncodec.layers import NoShift, PredictedShift, ShiftSpec, StaticShift
 
 if TYPE_CHECKING:
@@ -244,6 +244,17 @@ class ExactCodec(CompressionModel):
             x, quality: as for :meth:`compress`.
         """
         return [self.exact().estimate(*self._latents(image, quality)) for image in x]
+
+    def spent(self, strings: list[list[bytes]], shape: tuple[int, int]) -> list[dict[str, Array]]:
+        """Where the bits of each image went; arguments and errors as for :meth:`decompress`.
+
+        Returns:
+            For each image, its parts in the order of the file: bits at each position, all
+            channels together, ``z`` of ``shape`` and ``y`` of four times its sides.
+        """
+        return [
+            self.exact().spent(y, z, (shape[0], shape[1])) for y, z in zip(*strings, strict=True)
+        ]
 
     def _latents(self, image: Tensor, quality: float | None) -> tuple[Tensor, Tensor]:
         """y and z of one image (3, H, W), by itself: in a batch, roundings could differ."""

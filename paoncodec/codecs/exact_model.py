@@ -22,6 +22,7 @@ from paoncodec.entropy import (
     FrozenTables,
     GaussianTables,
     Integers,
+    Meter,
     Reader,
     Select,
     Stop,
@@ -107,11 +108,33 @@ class ExactModel:
         Raises:
             MalformedStream: strings that no encoder writes for this shape.
         """
-        z_read, y_read = Reader(self._z_model, z, "z"), Reader(self._y_model, y, "y")
+        z_read, y_read = self._readers(y, z)
         z_int, y_int = self._visit(z_read, y_read, shape)
         z_read.finish()
         y_read.finish()
         return torch.from_numpy(y_int).float(), digest(z_int, y_int)
+
+    def spent(self, y: bytes, z: bytes, shape: tuple[int, int]) -> dict[str, Array]:
+        """Where the bits of a file went: arguments and errors as for :meth:`decode`.
+
+        Returns:
+            Bits at each position, all channels together: ``z`` of ``shape``, ``y`` (4·height,
+            4·width).
+        """
+        z_read, y_read = self._readers(y, z)
+        z_count, y_count = Meter(self._z_model, z_read), Meter(self._y_model, y_read)
+        self._visit(z_count, y_count, shape)
+        z_read.finish()
+        y_read.finish()
+        sides = 4 * shape[0], 4 * shape[1]
+        return {
+            "z": z_count.bits().reshape(-1, *shape).sum(axis=0),
+            "y": np.bincount(self._walk.positions(*sides), y_count.bits()).reshape(sides),
+        }
+
+    def _readers(self, y: bytes, z: bytes) -> tuple[Reader, Reader]:
+        """Of z and of y."""
+        return Reader(self._z_model, z, "z"), Reader(self._y_model, y, "y")
 
     def round_z(self, z: Tensor) -> Integers:
         """Hyper-latents as integers around their channels' medians."""

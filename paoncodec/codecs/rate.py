@@ -64,23 +64,29 @@ class GainUnit(nn.Module):
             raise ValueError(f"quality {value}: legal is {LOWEST:g} to {HIGHEST:g}")
         return each.expand(batch)
 
+    @torch.no_grad()
+    def rescale(self, factor: float) -> None:
+        """Multiplies all gains, and divides their counterparts."""
+        self.log_gain.add_(math.log(factor))
+        self.log_inverse.sub_(math.log(factor))
+
     def extra_repr(self) -> str:
         return f"{self.log_gain.shape[1]}"
 
 
-def draw_qualities(count: int) -> Tensor:
-    """(count,) random qualities for the images of a batch, spread over the scale 1 to 6.
+def draw_qualities(places: Tensor) -> Tensor:
+    """Qualities for the images of a batch, spread over the scale 1 to 6.
 
-    One from each of ``count`` equal parts of the scale: every batch sees all rates.
+    Args:
+        places: (B,) random numbers in [0, 1).
     """
-    place = (torch.arange(count) + torch.rand(count)) / count
     low, high = LOWEST - _OVERSHOOT, HIGHEST + _OVERSHOOT
-    return (low + (high - low) * place).clamp(LOWEST, HIGHEST)
+    return (low + (high - low) * places).clamp(LOWEST, HIGHEST)
 
 
 def lmbdas_of(qualities: Tensor) -> Tensor:
     """λ of each quality, as :func:`paoncodec.quality.lmbda_of`."""
-    return torch.tensor([lmbda_of(q) for q in qualities.tolist()])
+    return torch.tensor([lmbda_of(q) for q in qualities.tolist()], device=qualities.device)
 
 
 def shares_of(lmbdas: Tensor) -> Tensor:

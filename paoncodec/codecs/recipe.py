@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,46 @@ import torch
 from compressai.models import CompressionModel
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import Dataset
 
+from paoncodec.codecs.mbt import MBTPaon
+from paoncodec.codecs.noise import noise_of
 from paoncodec.codecs.rate import draw_qualities, lmbdas_of, shares_of
-from paoncodec.codecs.registry import build, require_architecture, save_weights
-from paoncodec.codecs.starts import BETWEEN, Down, Up, entropy_start, hyper_start, linear_start
-from paoncodec.errors import UsageError
-from paoncodec.images.crops import CropDataset, CropSpec, EpochSampler, find_images, split
+from paoncodec.codecs.registry import (
+    build,
+    require_architecture,
+    save_weights,
+    sha256_of,
+    weights_start,
+)
+from paoncodec.codecs.starts import (
+    BETWEEN,
+    Down,
+    Up,
+    entropy_start,
+    hyper_start,
+    linear_start,
+    rescale_latents,
+)
+from paoncodec.errors import UsageError, WeightsError
+from paoncodec.images.crops import (
+    CropDataset,
+    CropSequence,
+    CropSpec,
+    EpochOrder,
+    find_images,
+    split,
+)
 from paoncodec.layers import PadeSpec
 from paoncodec.layers.base import PaLa
 from paoncodec.quality import DEFAULT, LMBDA_GRID, VARIABLE, lmbda_of
-from paoncodec.training import RESUMABLE, TrainConfig
+from paoncodec.training import RESUMABLE, Samples, TrainConfig
 
-#: Decoded training pictures are kept up to this many bytes, all workers together.
+#: Decoded training pictures are kept up to this many bytes, all workers of a process together.
 _CACHE_BYTES = 3 * 2**30
 _START_CROPS = 128
+#: Of so many held-out crops the reconstructions are shown.
+_SHOWN = 4
 #: Sides of what a codec's networks take are multiples of this.
 _GRID = 64
 
@@ -45,7 +69,10 @@ class CodecRecipe:
         lmbda: λ in ``λ·255²·MSE + bpp``; or :data:`paoncodec.quality.VARIABLE`, for one network of
             all qualities: λ is then drawn for each image.
         data: folders of pictures.
-        start: ``"linear"`` (:mod:`.starts`) or ``"random"``.
+        data_weights: how often the pictures of each are drawn an epoch; () for once.
+        start: ``"linear"`` (:mod:`.starts`), ``"random"`` or ``"weights"``: those of a file.
+        start_from: with ``"weights"``, the path of the file.
+        start_sha256: of that file; looked up where it is not given.
         lr_transforms: learning rate of g_a and g_s.
         lr_entropy: learning rate of all other networks.
         lr_aux: learning rate of the quantiles of the factorised prior.
@@ -59,7 +86,10 @@ class CodecRecipe:
     arch: dict[str, Any]
     lmbda: float | str
     data: tuple[str, ...]
+    data_weights: tuple[float, ...] = ()
     start: str = "linear"
+    start_from: str = ""
+    start_sha256: str = ""
     lr_transforms: float = 1e-4
     lr_entropy: float = 1e-4
     lr_aux: float = 1e-3
@@ -71,8 +101,17 @@ class CodecRecipe:
             object.__setattr__(self, "arch", {**self.arch, "variable_rate": True})
         elif self.arch.get("variable_rate"):
             raise UsageError(f"variable_rate with lmbda {self.lmbda}: it takes {VARIABLE!r}")
-        if self.start not in ("linear", "random"):
-            raise UsageError(f"start {self.start!r}: choose linear or random")
+        if self.start not in ("linear", "random", "weights"):
+            raise UsageError(f"start {self.start!r}: choose linear, random or weights")
+        if (self.start == "weights") != bool(self.start_from):
+            raise UsageError(
+                f"start {self.start!r} with start_from {self.start_from!r}: a file is named with "
+                "start 'weights' and with no other"
+            )
+        if self.data_weights and len(self.data_weights) != len(self.data):
+            raise UsageError(f"data_weights {self.data_weights}: give one for each of data")
+        if not all(w > 0 and math.isfinite(w) for w in self.data_weights):
+            raise UsageError(f"data_weights {self.data_weights}: each must be above 0")
         for name in ("lr_transforms", "lr_entropy", "lr_aux"):
             rate = getattr(self, name)
             if not (rate >= 0 and math.isfinite(rate)):
@@ -120,9 +159,21 @@ class CodecRecipe:
         _refuse_unknown(loop, TrainConfig, "train.")
         try:
             data = tuple(settings["data"])
-            return cls(**{**settings, "data": data, "train": TrainConfig(**loop)})
+            weights = tuple(settings.get("data_weights", ()))
+            made = {"data": data, "data_weights": weights, "train": TrainConfig(**loop)}
+            return cls(**{**settings, **made})
         except (KeyError, TypeError) as error:
             raise UsageError(f"settings of a training: {error}") from error
+
+
+def _weighted_images(recipe: CodecRecipe) -> dict[Path, float]:
+    """The pictures, each with the weight of the first of the places that has it."""
+    found: dict[Path, float] = {}
+    weights = recipe.data_weights or (1.0,) * len(recipe.data)
+    for place, weight in zip(recipe.data, weights, strict=True):
+        for path in find_images(place):
+            found.setdefault(path, weight)
+    return found
 
 
 def presets() -> list[str]:
@@ -140,16 +191,21 @@ class CodecTask:
         ImageError: no training picture can be read.
     """
 
-    may_change: AbstractSet[str] = frozenset({"data"} | {f"train.{name}" for name in RESUMABLE})
+    may_change: AbstractSet[str] = frozenset(
+        {"data", "data_weights", "start_from"} | {f"train.{name}" for name in RESUMABLE}
+    )
 
     def __init__(self, recipe: CodecRecipe) -> None:
+        if recipe.start_from and not recipe.start_sha256:
+            recipe = replace(recipe, start_sha256=sha256_of(recipe.start_from))
         self.recipe, self.config = recipe, recipe.train
         torch.manual_seed(self.config.seed)
         self.model: CompressionModel = build(recipe.arch_name, recipe.arch)
         if recipe.start == "linear":
             check_linear_start(self.model)
-        paths = find_images(recipe.data)
-        self.training, self.validation = split(paths, self.config.validation_fraction)
+        found = _weighted_images(recipe)
+        self.training, self.validation = split(list(found), self.config.validation_fraction)
+        self._weights = [found[path] for path in self.training]
         if not self.validation:
             raise UsageError("validation needs pictures of its own: give at least two")
         self._validation_crops: list[Tensor] | None = None
@@ -160,15 +216,37 @@ class CodecTask:
     def start(self) -> None:
         if self.recipe.start == "random":
             return
+        if self.recipe.start == "weights":
+            self._start_from_weights()
+            return
         crops = CropDataset(self.training, self._crop_spec())
         every = max(1, len(crops) // _START_CROPS)
         images = torch.stack([crops[i] for i in range(0, len(crops), every)]).float() / 255
-        recipe = self.recipe
-        lmbda = lmbda_of(DEFAULT) if recipe.variable else float(recipe.lmbda)
-        deviations = linear_start(self.model, images, lmbda)
+        deviations = linear_start(self.model, images, self._first_lmbda())
         entropy_start(self.model.predictors(), deviations)
         with torch.no_grad():
             hyper_start(self.model, self.model.analysis(images))
+
+    def _start_from_weights(self) -> None:
+        recipe = self.recipe
+        found = sha256_of(recipe.start_from)
+        if found != recipe.start_sha256:
+            raise WeightsError(
+                f"{recipe.start_from}: its SHA-256 is {found}, the run was to start from "
+                f"{recipe.start_sha256}; give that file"
+            )
+        about = weights_start(self.model, recipe.arch_name, recipe.start_from)
+        if about["lmbda"] == VARIABLE:
+            return
+        factor = math.sqrt(self._first_lmbda() / float(about["lmbda"]))
+        if isinstance(self.model, MBTPaon):
+            rescale_latents(self.model, factor)
+        elif self.model.gain is not None:
+            self.model.gain.rescale(factor)
+
+    def _first_lmbda(self) -> float:
+        """The λ that the transforms start at; gains lead from it to the others."""
+        return lmbda_of(DEFAULT) if self.recipe.variable else float(self.recipe.lmbda)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         groups: dict[str, list[nn.Parameter]] = {"transforms": [], "entropy": [], "aux": []}
@@ -186,36 +264,19 @@ class CodecTask:
         ]
         return [_adam(main), _adam([(groups["aux"], recipe.lr_aux)])]
 
-    def batches(self, first_step: int) -> Generator[Tensor, None, None]:
-        config = self.config
-        share = _CACHE_BYTES // max(1, config.workers)  # each worker has a cache of its own
-        dataset = CropDataset(self.training, self._crop_spec(share))
-        sampler = EpochSampler(
-            len(dataset),
-            config.steps * config.batch_size,
-            config.seed,
-            first_step * config.batch_size,
-        )
-        loader = DataLoader(
-            dataset,
-            config.batch_size,
-            sampler=sampler,
-            num_workers=config.workers,
-            worker_init_fn=_ignore_interrupt,
-            # A loader draws a number as it starts. From a generator of its own: taken from the
-            # default one, the noise of a resumed run would differ from an unbroken one's.
-            generator=torch.Generator().manual_seed(config.seed),
-        )
-        for crops in loader:
-            yield crops.float() / 255
+    def data(self) -> Dataset[Tensor]:
+        share = _CACHE_BYTES // max(1, self.config.workers)  # each worker has a cache of its own
+        crops = CropDataset(self.training, self._crop_spec(share))
+        return CropSequence(crops, EpochOrder(self._weights, self.config.seed))
 
-    def loss(self, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
-        quality = draw_qualities(len(batch)) if self.recipe.variable else None
-        with torch.autocast(
-            batch.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
-        ):
-            out = self.model(batch, quality)
-        loss, figures = self._rate_distortion(out, batch, quality)
+    def loss(
+        self, model: Callable[..., Any], batch: Tensor, samples: Samples
+    ) -> tuple[Tensor, dict[str, float]]:
+        images = batch.float() / 255
+        quality = draw_qualities(samples.spread()) if self.recipe.variable else None
+        with noise_of(samples, self.model):
+            out = model(images, quality)
+        loss, figures = self._rate_distortion(out, images, quality)
         # The quantiles see only the auxiliary loss, and nothing else does (CompressAI's aux_loss).
         return loss + self.model.aux_loss(), figures
 
@@ -233,18 +294,33 @@ class CodecTask:
 
     def _validate_at(self, model: nn.Module, quality: float | None) -> dict[str, float]:
         """Means over the held-out crops, each by itself."""
-        if self._validation_crops is None:
-            spec = CropSpec(self.config.validation_crop, flips=False, shrink=self.config.shrink)
-            self._validation_crops = list(CropDataset(self.validation, spec))
         totals: dict[str, float] = {}
-        crops = self._validation_crops
-        each = None if quality is None else torch.tensor([quality])
+        crops = self._held_out()
+        device = next(model.parameters()).device
+        each = None if quality is None else torch.tensor([quality], device=device)
         for crop in crops:
-            batch = crop[None].float() / 255
+            batch = crop[None].to(device).float() / 255
             _, figures = self._rate_distortion(model(batch, each), batch, each)
             for name, value in figures.items():
                 totals[name] = totals.get(name, 0.0) + value / len(crops)
         return totals
+
+    def pictures(self, model: nn.Module) -> dict[str, Tensor]:
+        """Crops and beside them what becomes of them, at the lowest to the highest quality."""
+        device = next(model.parameters()).device
+        qualities = (1.0, 4.0, 6.0) if self.recipe.variable else (None,)
+        shown = {}
+        for number, crop in enumerate(self._held_out()[:_SHOWN]):
+            x = crop[None].to(device).float() / 255
+            decoded = [model(x, quality)["x_hat"].clamp(0, 1) for quality in qualities]
+            shown[f"crop {number}"] = torch.cat([x, *decoded], dim=3)[0]
+        return shown
+
+    def _held_out(self) -> list[Tensor]:
+        if self._validation_crops is None:
+            spec = CropSpec(self.config.validation_crop, flips=False, shrink=self.config.shrink)
+            self._validation_crops = list(CropDataset(self.validation, spec))
+        return self._validation_crops
 
     def _rate_distortion(
         self, out: dict[str, Any], batch: Tensor, quality: Tensor | None
@@ -274,7 +350,9 @@ def rate_distortion(
     lmbda: float | Tensor,
     shares: float | Tensor = 1.0,
 ) -> tuple[Tensor, dict[str, float]]:
-    """``λ·255²·MSE + bpp`` of a model's output, and its parts (loss, bpp, mse, psnr in dB).
+    """``λ·255²·MSE + bpp`` of a model's output, and its parts: loss, bpp, mse, psnr in dB.
+
+    Each is a mean over the images.
 
     Args:
         out: ``x_hat`` and ``likelihoods``, as CompressAI's models return them.
@@ -287,9 +365,9 @@ def rate_distortion(
     bpp = torch.stack(bits).sum(0) / pixels
     mse = (out["x_hat"] - x).square().flatten(1).mean(1)
     loss = (shares * (lmbda * 255**2 * mse + bpp)).mean()
-    error = mse.mean().item()
-    figures = {"loss": loss.item(), "bpp": bpp.mean().item(), "mse": error}
-    return loss, {**figures, "psnr": -10 * math.log10(max(error, 1e-12))}
+    psnr = -10 * mse.detach().clamp(min=1e-12).log10()
+    means = {"loss": loss, "bpp": bpp.mean(), "mse": mse.mean(), "psnr": psnr.mean()}
+    return loss, {name: value.item() for name, value in means.items()}
 
 
 def _check_lmbda(lmbda: float | str) -> None:
@@ -344,11 +422,6 @@ def _adam(groups: list[tuple[list[nn.Parameter], float]]) -> torch.optim.Optimiz
         [{"params": params, "lr": rate, "initial_lr": rate} for params, rate in groups],
         fused=True,  # one pass over memory: a fifth of the time
     )
-
-
-def _ignore_interrupt(worker: int) -> None:
-    """Ctrl-C reaches the whole group; the training process says when its workers end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _refuse_unknown(settings: Mapping[str, Any], kind: type, prefix: str = "") -> None:

@@ -6,9 +6,11 @@ import copy
 import json
 import os
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
 from compressai.models import CompressionModel
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -127,3 +129,54 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[CompressionModel, dict[s
     model.eval()
     model.exact()  # so that bad weights are found now, not at the first picture
     return model, metadata
+
+
+def weights_start(
+    model: CompressionModel, arch: str, path: str | os.PathLike[str]
+) -> dict[str, str]:
+    """Sets the parameters of ``model``, of architecture ``arch``, to those of a weights file.
+
+    The gains of a variable rate, which weights of one rate do not have, stay as they are.
+
+    Returns:
+        The file's metadata.
+
+    Raises:
+        WeightsError: not a weights file of ours.
+        UsageError: its architecture or its sizes are others.
+    """
+    donor, about = load_weights(path)
+    if about["arch"] != arch:
+        raise UsageError(
+            f"{os.fspath(path)}: weights of {about['arch']}, to start {arch} from; choose others"
+        )
+    given, wanted = dict(donor.named_parameters()), dict(model.named_parameters())
+    if donor.gain is None:
+        wanted = {name: p for name, p in wanted.items() if not name.startswith("gain.")}
+    for name in sorted(given.keys() | wanted.keys()):
+        has, takes = (_shape_of(parameters.get(name)) for parameters in (given, wanted))
+        if has != takes:
+            raise UsageError(
+                f"{os.fspath(path)}: weights of a model with other sizes or options: {name} is "
+                f"{has} there and {takes} in the one to start; choose others"
+            )
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(given[name])
+    return about
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        return sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{os.fspath(path)}: cannot be read ({error.strerror})") from error
+
+
+def _shape_of(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"

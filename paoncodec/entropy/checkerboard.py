@@ -82,6 +82,12 @@ class CheckerboardWalk:
             known[here] = field.latents()
         return known.astype(np.int64)
 
+    def positions(self, height: int, width: int) -> Integers:
+        """As every :class:`.Walk`."""
+        passes = checkerboard(height, width)
+        groups = [np.repeat(p, group.channels) for group in self._groups for p in passes]
+        return np.concatenate(groups)
+
     def _visit(
         self, group: ChannelGroup, field: Field, features: Array, stop: Stop, given: Integers | None
     ) -> None:

@@ -73,17 +73,20 @@ class SymbolModel:
                 first += len(part)
                 yield part, block[self.row[tables[part]]]
 
-    def bits(self, values: Integers, tables: Integers) -> float:
-        """Information in ``values`` under ``tables`` (N,), in bits; escapes with their excess."""
+    def bits(self, values: Integers, tables: Integers) -> npt.NDArray[np.float64]:
+        """Information in each of ``values`` under ``tables`` (N,), in bits.
+
+        That of an escaped value counts its excess too.
+        """
         symbols, excess = self.split(values, tables)
-        total = 0.0
+        bits = np.empty(len(symbols))
         for members, rows in self.groups(tables):
             chosen = np.take_along_axis(rows, symbols[members][:, None], axis=1)
-            total -= float(np.log2(chosen).sum())
-        if len(excess):
-            # 4 bits of length, a sign, and the excess below its leading bit.
-            total += float((4 + np.floor(np.log2(np.abs(excess))) + 1).sum())
-        return total
+            bits[members] = -np.log2(chosen[:, 0])
+        # 4 bits of length, a sign, and the excess below its leading bit.
+        escaped = symbols == self.escape[tables]
+        bits[escaped] += 4 + np.floor(np.log2(np.abs(excess))) + 1
+        return bits
 
     def split(self, values: Integers, tables: Integers) -> tuple[Integers, Integers]:
         """Values as table symbols, and the signed excess (never 0) of those that escape."""
@@ -128,8 +131,30 @@ class Estimator:
         self.bits = 0.0
 
     def __call__(self, tables: Integers, values: Integers | None) -> Integers:
-        self.bits += self._model.bits(given(values), tables)
+        self.bits += float(self._model.bits(given(values), tables).sum())
         return given(values)
+
+
+class Meter:
+    """Lets another stop do its work, and counts the bits of each of its symbols.
+
+    Args:
+        model: the tables that stop works with.
+        stop: that stop, such as a :class:`Reader`.
+    """
+
+    def __init__(self, model: SymbolModel, stop: Stop) -> None:
+        self._model, self._stop = model, stop
+        self._counts: list[npt.NDArray[np.float64]] = []
+
+    def __call__(self, tables: Integers, values: Integers | None) -> Integers:
+        known = self._stop(tables, values)
+        self._counts.append(self._model.bits(known, tables))
+        return known
+
+    def bits(self) -> npt.NDArray[np.float64]:
+        """Of each symbol, in the order in which they came."""
+        return np.concatenate(self._counts)
 
 
 class Writer:

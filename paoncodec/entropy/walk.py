@@ -34,6 +34,10 @@ class Walk(Protocol):
         """
         ...
 
+    def positions(self, height: int, width: int) -> Integers:
+        """(M·height·width,): of each symbol, in the order of the walk, its h · width + w."""
+        ...
+
 
 def legal(values: Integers) -> Integers:
     """``values`` of y as they were read.

@@ -71,6 +71,10 @@ class CausalWalk:
             stop(table[here].ravel(), values[here].ravel())
         return latents
 
+    def positions(self, height: int, width: int) -> Integers:
+        """As every :class:`.Walk`."""
+        return np.repeat(np.concatenate(wavefronts(height, width)), self._channels)
+
     def _read(self, field: Field, hyper: Array, steps: list[Integers], stop: Stop) -> None:
         for positions in steps:
             table, centre = self._at(field, hyper, positions)

@@ -1,1 +1,1 @@
-"""How good a codec is and what it costs: measuring real files, comparing, complexity."""
+"""How good a codec is: measuring on real files, comparing, plots, a report."""

@@ -11,18 +11,27 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from paoncodec.errors import ImageError, UsageError
+from paoncodec.errors import ImageError, PictureLeftOut, UsageError
 from paoncodec.images.reading import read_image
 
-__all__ = ["CropDataset", "CropSpec", "EpochSampler", "find_images", "split"]
+__all__ = [
+    "CropDataset",
+    "CropSequence",
+    "CropSpec",
+    "EpochOrder",
+    "find_images",
+    "find_unreadable",
+    "split",
+]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -68,11 +77,11 @@ class CropDataset(Dataset[torch.Tensor]):
 
     Index k is picture k % len in epoch k // len, and its crop depends on (seed, epoch, picture)
     only: the same on any number of workers and after a resume. So an index may count on beyond
-    len(dataset); `EpochSampler` does. A plain DataLoader stays in epoch 0, with the same crops
+    len(dataset); those of `EpochOrder` do. A plain DataLoader stays in epoch 0, with the same crops
     each time: what validation wants.
 
     A picture smaller than the crop is padded by reflection. One that cannot be read is reported
-    by name in a warning and the next readable one takes its place.
+    by name in a warning (`PictureLeftOut`) and the next readable one takes its place.
 
     Args:
         source: a folder, a picture, or several of either; folders are searched recursively.
@@ -121,11 +130,11 @@ class CropDataset(Dataset[torch.Tensor]):
                 pixels = read_image(self.paths[picture])
             except ImageError as error:
                 self._unreadable.add(picture)
-                warnings.warn(f"training picture left out: {error}", stacklevel=2)
+                warnings.warn(f"picture left out: {error}", PictureLeftOut, stacklevel=2)
                 continue
             self._keep(picture, pixels)
             return pixels
-        raise ImageError(f"none of the {len(self)} training pictures can be read")
+        raise ImageError(f"none of the {len(self)} pictures can be read")
 
     def _keep(self, picture: int, pixels: npt.NDArray[np.uint8]) -> None:
         # First come, first kept: every picture is wanted once an epoch, so throwing one out for
@@ -136,36 +145,74 @@ class CropDataset(Dataset[torch.Tensor]):
         self._cached_bytes += pixels.nbytes
 
 
-class EpochSampler(Sampler[int]):
-    """Indexes for a `CropDataset`: every picture once an epoch, in an order of its own.
+class EpochOrder:
+    """Which crop of a :class:`CropDataset` a run takes as its k-th: ``order[k]``.
 
-    The k-th index depends on (count, seed, k) only, so a run resumes by `start`.
+    An epoch draws each picture as often as its weight says and mixes them. A weight of 1.5 is one
+    draw of each, and a second of half of the pictures of that weight, other ones each epoch. Every
+    draw is a crop of its own. The k-th depends on (weights, seed, k) only, so a run may be taken up
+    anywhere.
 
     Args:
-        count: pictures in the dataset, ≥ 1.
-        total: how many indexes the whole run takes, over all its epochs.
+        weights: of each picture, > 0.
         seed: the source of the order, ≥ 0.
-        start: how many of the run's indexes have been taken already.
     """
 
-    def __init__(self, count: int, total: int, seed: int = 0, start: int = 0) -> None:
-        if count < 1:
-            raise UsageError(f"sampler over {count} pictures: there must be 1 or more")
-        if not 0 <= start <= total:
-            raise UsageError(f"sampler start {start}: must be 0..{total}")
-        self.count, self.total, self.seed, self.start = count, total, seed, start
+    def __init__(self, weights: Sequence[float], seed: int = 0) -> None:
+        if not len(weights) or min(weights) <= 0:
+            raise UsageError("weights of pictures: there must be one at least, each above 0")
+        self.count, self.seed = len(weights), seed
+        weight = np.asarray(weights, float)
+        # Of each weight: its pictures, and how many draws they get among them.
+        self._groups = [
+            (pictures, max(1, round(float(value) * len(pictures))))
+            for value in np.unique(weight)
+            for pictures in [np.flatnonzero(weight == value)]
+        ]
+        self._rounds = max(-(-draws // len(pictures)) for pictures, draws in self._groups)
+        self._last: tuple[int, npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
-        return self.total - self.start
+        """Draws of an epoch."""
+        return sum(draws for _, draws in self._groups)
 
-    def __iter__(self) -> Iterator[int]:
-        position = self.start
-        while position < self.total:
-            epoch, taken = divmod(position, self.count)
-            order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
-            rest = order[taken : taken + self.total - position]
-            yield from (epoch * self.count + int(picture) for picture in rest)
-            position += len(rest)
+    def __getitem__(self, number: int) -> int:
+        """The index of draw `number` ≥ 0 of the run; there is no last one."""
+        if number < 0:
+            raise IndexError(f"draw {number}: must be 0 or more")
+        epoch, place = divmod(number, len(self))
+        if self._last is None or self._last[0] != epoch:
+            self._last = epoch, self._epoch(epoch)
+        return int(self._last[1][place])
+
+    def _epoch(self, epoch: int) -> npt.NDArray[np.int64]:
+        """The indexes of one epoch, in order."""
+        rng = np.random.default_rng((self.seed, epoch))
+        drawn = []
+        for pictures, draws in self._groups:
+            whole, rest = divmod(draws, len(pictures))
+            more = rng.permutation(pictures)[:rest] if rest else pictures[:0]
+            # The n-th draw of a picture is of a round of its own: another crop.
+            rounds = [epoch * self._rounds + n for n in range(whole + 1)]
+            parts = [*[pictures] * whole, more]
+            drawn += [n * self.count + part for n, part in zip(rounds, parts, strict=True)]
+        indexes = np.concatenate(drawn)
+        return indexes[rng.permutation(len(indexes))]
+
+
+class CropSequence(Dataset[torch.Tensor]):
+    """The crops of a run by their number in it: number k is ``crops[order[k]]``."""
+
+    def __init__(self, crops: CropDataset, order: EpochOrder) -> None:
+        self._crops, self._order = crops, order
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        """uint8 tensor (3, size, size).
+
+        Raises:
+            ImageError: no picture can be read.
+        """
+        return self._crops[self._order[number]]
 
 
 def find_images(source: PathLike | Iterable[PathLike]) -> list[Path]:
@@ -183,6 +230,24 @@ def find_images(source: PathLike | Iterable[PathLike]) -> list[Path]:
         names = ", ".join(str(place) for place in places) or "an empty list"
         raise UsageError(f"no pictures ({', '.join(sorted(SUFFIXES))}) in {names}")
     return list(dict.fromkeys(found))
+
+
+def find_unreadable(paths: Sequence[Path], seconds: float) -> tuple[int, list[str]]:
+    """Reads pictures, in a random order, until all are read or the time is over.
+
+    Returns:
+        How many were read, and what is wrong with those that cannot be used, by name.
+    """
+    end = monotonic() + seconds
+    faults: list[str] = []
+    for read, number in enumerate(np.random.default_rng(0).permutation(len(paths))):
+        if read and monotonic() > end:
+            return read, faults
+        try:
+            read_image(paths[number])
+        except ImageError as error:
+            faults.append(str(error))
+    return len(paths), faults
 
 
 def split(

@@ -1,4 +1,4 @@
-"""Neurons for any network: Padé layers and their shifter."""
+"""Neurons for any network: Padé layers, their shifters, and the neurons they are compared with."""
 
 from paoncodec.layers.causal import CAUSAL_TAPS, CausalConv2d
 from paoncodec.layers.deform import ElementShift, PaLaDeformConv2d
@@ -9,14 +9,17 @@ from paoncodec.layers.masked import (
     MaskedPaLaConv2d,
 )
 from paoncodec.layers.pade import PaLaConv2d, PaLaConvTranspose2d, PaLaLinear
+from paoncodec.layers.pau import PAU
 from paoncodec.layers.quotients import DENOMINATOR_FLOOR
 from paoncodec.layers.rational import Kind, PadeSpec, rational
 from paoncodec.layers.shift import NoShift, PredictedShift, ShiftSpec, StaticShift, shift2d
+from paoncodec.layers.special import quadratic_conv2d, self_onn_conv2d, super_onn_conv2d
 
 __all__ = [
     "CAUSAL_TAPS",
     "CHECKERBOARD_TAPS",
     "DENOMINATOR_FLOOR",
+    "PAU",
     "CausalConv2d",
     "CausalPaLaConv2d",
     "CheckerboardPaLaConv2d",
@@ -32,6 +35,9 @@ __all__ = [
     "PredictedShift",
     "ShiftSpec",
     "StaticShift",
+    "quadratic_conv2d",
     "rational",
+    "self_onn_conv2d",
     "shift2d",
+    "super_onn_conv2d",
 ]

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from paoncodec.layers.rational import Kind, PadeSpec, rational
+from paoncodec.layers.rational import Kind, PadeSpec, denominator, rational
 
 #: Bound of the uniform start of the denominator weights, in units of 1/sqrt(fan_in). Not 0: behind
 #: the absolute value of the "absolute" kind, weights of exactly 0 have no gradient and never learn.
@@ -67,6 +69,7 @@ class PaLa(nn.Module):
             weight = nn.Parameter(torch.empty(degree * rows, *rest)) if degree else None
             self.register_parameter(name, weight)
         self.bias = nn.Parameter(torch.empty(out_channels))
+        self._denominator_hooks: dict[int, Callable[[Tensor], None]] = OrderedDict()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -100,6 +103,24 @@ class PaLa(nn.Module):
             raise ValueError(f"the {name} of {self!r} has degree 0, hence no weights")
         return weight.unflatten(0, (degree, -1))
 
+    def register_denominator_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:
+        """Has ``hook`` called with Q_L in each forward, to watch how near it comes to zero.
+
+        It gets (images, out_channels, ...) without a gradient; of the absolute kind, the divisor. A
+        large batch comes in several calls, a few images each.
+
+        Returns:
+            A handle whose ``remove()`` ends it.
+
+        Raises:
+            ValueError: the layer has no denominator (L = 0).
+        """
+        if not self.spec.den:
+            raise ValueError(f"{self!r} has no denominator to watch")
+        handle = RemovableHandle(self._denominator_hooks)
+        self._denominator_hooks[handle.id] = hook
+        return handle
+
     def _stack(self, weights: Sequence[Tensor]) -> Tensor:
         """Weights of one or two polynomials, each (D, n, ...), as one weight of D·groups groups.
 
@@ -127,6 +148,10 @@ class PaLa(nn.Module):
         if spec.longest > shared:
             longer = self.terms("numerator" if spec.num > spec.den else "denominator")
             stacks.append(self._products(powers[shared:], [longer[shared:]], *places))
+        if self._denominator_hooks:
+            q = denominator(stacks, spec, self.groups)
+            for hook in self._denominator_hooks.values():
+                hook(q)
         return rational(stacks, self.bias, spec, self.groups)
 
     def _products(

@@ -91,6 +91,15 @@ def rational(stacks: Sequence[Tensor], bias: Tensor, spec: PadeSpec, groups: int
     return _Rational.apply(bias, spec, groups, *stacks).flatten(1, 2)
 
 
+def denominator(stacks: Sequence[Tensor], spec: PadeSpec, groups: int = 1) -> Tensor:
+    """Q_L (of the absolute kind its divisor) of the same arguments, (B, C, ...), no gradient."""
+    with torch.no_grad():
+        terms = [_widen(term) for term in _terms(stacks, spec, groups).den]
+        if spec.kind == "absolute":
+            terms = [term.abs() for term in terms]
+        return sum(terms, torch.ones_like(terms[0])).flatten(1, 2)
+
+
 class _Rational(torch.autograd.Function):
     """(B, groups, C / groups, ...): torch lets no one write over a view that was made inside."""
 

@@ -11,7 +11,7 @@ from paoncodec.errors import UsageError
 
 #: Settings of a :class:`TrainConfig` that a resumed run may change: they decide how long it goes on
 #: and how it is carried out, not what a step does (but ``steps`` stretches the schedule).
-RESUMABLE = frozenset({"steps", "workers", "checkpoint_minutes"})
+RESUMABLE = frozenset({"steps", "accumulate", "workers", "checkpoint_minutes"})
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class TrainConfig:
 
     Args:
         steps: optimiser steps of the whole run.
-        batch_size: crops a step.
+        batch_size: crops a step, in all processes together.
+        accumulate: micro-batches that each process makes of its part of a batch, one after the
+            other, to take less memory; the step is that of the whole batch.
         crop: side of the square training crops, pixels.
         validation_crop: side of the validation crops, pixels.
         validation_fraction: share of the pictures that only validate, in (0, 1).
@@ -31,11 +33,12 @@ class TrainConfig:
         warmup: steps over which the rates rise linearly from 0.
         clip: largest norm of the gradient.
         ema: decay of the exponential moving average of the weights; 0 keeps the last weights.
-        precision: ``"float32"`` or ``"bfloat16"`` (autocast).
+        precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``; the latter two by autocast, and
+            float16 with a loss that is scaled.
         seed: of weights, noise, crops and their order.
         validate_every: steps between validations.
         checkpoint_minutes: minutes between checkpoints.
-        workers: processes that decode pictures; 0 does it in the training process.
+        workers: processes that decode pictures, for each that trains; 0 does it in the latter.
         patience: non-finite steps in a row after which the run stops.
 
     Raises:
@@ -44,6 +47,7 @@ class TrainConfig:
 
     steps: int = 10_000
     batch_size: int = 8
+    accumulate: int = 1
     crop: int = 128
     validation_crop: int = 256
     validation_fraction: float = 0.03
@@ -69,6 +73,10 @@ class TrainConfig:
             value = getattr(self, name)
             if not legal(value):
                 raise UsageError(f"{name} {value!r}: {text}")
+        if self.batch_size % self.accumulate:
+            raise UsageError(
+                f"accumulate {self.accumulate}: must divide batch_size, {self.batch_size}"
+            )
 
     def rate_factor(self, step: int) -> float:
         """What the learning rates are multiplied by at ``step`` (0-based)."""
@@ -114,6 +122,7 @@ def _is_milestones(value: Any) -> bool:
 _LEGAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "steps": _whole(1),
     "batch_size": _whole(1),
+    "accumulate": _whole(1),
     "crop": _whole(1),
     "validation_crop": _whole(1),
     "validation_fraction": (lambda v: _is_number(v) and 0 < v < 1, "must be in (0, 1)"),
@@ -124,7 +133,7 @@ _LEGAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "warmup": _whole(0),
     "clip": (lambda v: _is_number(v) and v > 0, "must be > 0"),
     "ema": (lambda v: _is_number(v) and 0 <= v < 1, "must be in [0, 1)"),
-    "precision": _choice("float32", "bfloat16"),
+    "precision": _choice("float32", "bfloat16", "float16"),
     "seed": _whole(0),
     "validate_every": _whole(1),
     "checkpoint_minutes": (lambda v: _is_number(v) and v >= 0, "must be 0 or more"),

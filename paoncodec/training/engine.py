@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from contextlib import closing
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from paoncodec.errors import UsageError, WeightsError
 from paoncodec.training.changes import Change, check_changes
+from paoncodec.training.learner import Learner
+from paoncodec.training.loading import Loaded, listening, load
+from paoncodec.training.processes import Processes
 from paoncodec.training.provenance import provenance
+from paoncodec.training.record import Record
 from paoncodec.training.run_directory import RunDirectory, TrainingStopped
+from paoncodec.training.samples import Share
 from paoncodec.training.task import Task
 
 #: Steps between lines of the metrics.
@@ -47,46 +53,60 @@ class Progress:
 
 
 class Trainer:
-    """Trains a task, step by step, so that a resumed run repeats an unbroken one bit for bit (CPU).
+    """Trains a task, step by step, so that a resumed run repeats an unbroken one bit for bit (one
+    process on a CPU).
+
+    Processes that were launched together (:class:`.Processes`) share each step's samples; the main
+    one validates, writes and talks.
 
     Args:
         task: model, data, loss.
         run: where everything is written; a checkpoint in it is resumed from.
-        listener: called after every step.
+        listener: called after every step, in the main process.
+        tell: called with each sentence that a user should read, in the main process; by default
+            they are warnings.
 
     Attributes:
         step: optimiser steps done, skipped ones among them.
         skipped: steps whose loss or gradient was not finite.
+        learner: the model with its optimisers and its average.
+        left_out: what was told of pictures that cannot be used, each once a start.
         changes: settings that a resumed run goes on with otherwise than it was begun.
 
     Raises:
-        UsageError: the checkpoint is of a run whose settings forbid going on.
-        WeightsError: the checkpoint is damaged.
+        UsageError: the checkpoint is of a run whose settings forbid going on, the processes cannot
+            share a batch evenly, or Accelerate is not installed.
+        WeightsError: the checkpoint is damaged, or not of this model.
     """
 
     def __init__(
-        self, task: Task, run: RunDirectory, listener: Callable[[Progress], None] | None = None
+        self,
+        task: Task,
+        run: RunDirectory,
+        listener: Callable[[Progress], None] | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.task, self.run, self.config = task, run, task.config
         self.listener = listener or (lambda progress: None)
+        self.tell = tell or (lambda text: warnings.warn(text, stacklevel=3))
         self.step = 0
         self.skipped = 0
         self.in_a_row = 0
         self.best = math.inf
         self.seconds = 0.0
         self.changes: list[Change] = []
+        self.left_out: list[str] = []
         self._stopping = False
-        run.create()
-        torch.manual_seed(self.config.seed)
-        state = run.load()
-        if state is None:
-            task.start()
-        else:
-            self._check(state)
-        self.optimizers = task.optimizers()
-        self.average = AveragedModel(
-            task.model, multi_avg_fn=get_ema_multi_avg_fn(self.config.ema), use_buffers=True
+        self.processes = Processes()
+        self._share = Share(
+            self.config.batch_size,
+            self.config.accumulate,
+            self.processes.index,
+            self.processes.count,
         )
+        with self.processes.together():
+            state = self._begin()
+        self.learner = Learner(task, self.processes)
         if state is not None:
             self._restore(state)
 
@@ -102,20 +122,24 @@ class Trainer:
             TrainingStopped: a file of the run cannot be written.
             UsageError: another process trains in the directory.
         """
-        with self.run.writer():
-            self.run.write_config(self.task.describe())
-            self.run.add_provenance({"first_step": self.step, **provenance()})
-            self.run.forget_after(self.step)
+        about = {"precision": self.config.precision, **self.processes.describe()}
+        with ExitStack() as held:
+            record = None
+            with self.processes.together():
+                if self.processes.is_main:
+                    record = held.enter_context(self._writing(about))
             # Closed here and not when it is collected: worker processes end with the run.
-            with closing(self.task.batches(self.step)) as batches:
-                self._run(batches)
-            self.checkpoint()
+            self._run(held.enter_context(closing(self._batches())), record)
+            with self.processes.together():
+                if record is not None:
+                    record.flush()
+                    self.checkpoint()
         return self.step == self.config.steps
 
     def request_stop(self) -> None:
         """Makes :meth:`fit` write a checkpoint and return after the step it is in.
 
-        May be called by the listener or a signal handler.
+        May be called by the listener or a signal handler, in any of the processes.
         """
         self._stopping = True
 
@@ -130,10 +154,7 @@ class Trainer:
                 "in_a_row": self.in_a_row,
                 "best": self.best,
                 "seconds": self.seconds,
-                "model": self.task.model.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizers": [o.state_dict() for o in self.optimizers],
-                "random": torch.get_rng_state(),
+                **self.learner.state(),
             }
         )
 
@@ -146,6 +167,19 @@ class Trainer:
         best = min(records, key=lambda r: r[f"{name}loss"])
         figures = {k.removeprefix(name): v for k, v in best.items() if k.startswith(name)}
         return {"step": best["step"], **figures}
+
+    def _begin(self) -> dict[str, Any] | None:
+        """What to resume from; where there is nothing, the main process sets the first weights."""
+        if self.processes.is_main:
+            self.run.create()
+        torch.manual_seed(self.config.seed)
+        state = self.run.load()
+        if state is not None:
+            self._check(state)
+        elif self.processes.is_main:
+            with self._telling_left_out():
+                self.task.start()
+        return state
 
     def _check(self, state: dict[str, Any]) -> None:
         saved = self.run.load_config()
@@ -163,78 +197,119 @@ class Trainer:
         self.step, self.skipped = state["step"], state["skipped"]
         self.in_a_row, self.best = state["in_a_row"], state["best"]
         self.seconds = state["seconds"]
-        self.task.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        torch.set_rng_state(state["random"])
+        try:
+            self.learner.restore(state)
+        except (RuntimeError, ValueError) as error:
+            raise WeightsError(
+                f"{self.run.checkpoint_file}: of another model than config.json beside it; "
+                "begin a new run"
+            ) from error
 
-    def _run(self, batches: Iterable[torch.Tensor]) -> None:
-        saved = begun = time.monotonic()
+    @contextmanager
+    def _writing(self, about: dict[str, Any]) -> Iterator[Record]:
+        """Holds the run's directory, and yields its record."""
+        with self.run.writer():
+            self.run.write_config(self.task.describe())
+            self.run.add_provenance({"first_step": self.step, **about, **provenance()})
+            record = Record(self.run, self.step)
+            if not record.has_board:
+                self.tell("TensorBoard is not installed: metrics go to metrics.jsonl alone")
+            with closing(record):
+                yield record
+
+    @contextmanager
+    def _telling_left_out(self) -> Iterator[None]:
+        """Tells of pictures that are left out inside, also where an error follows."""
+        heard: list[str] = []
+        try:
+            with listening() as heard:
+                yield
+        finally:
+            self._tell_left_out(heard)
+
+    def _tell_left_out(self, texts: list[str]) -> None:
+        for text in texts:
+            if text not in self.left_out:
+                self.left_out.append(text)
+                self.tell(text)
+
+    def _batches(self) -> Generator[list[tuple[range, Loaded]], None, None]:
+        """This process's micro-batches of each step to come, with the numbers of their samples."""
+        steps = range(self.step, self.config.steps)
+        numbers = (part for step in steps for part in self._share.micro_batches(step))
+        pin = self.processes.device.type == "cuda"
+        loaded = load(self.task.data(), numbers, self.config.workers, pin)
+        with closing(loaded):
+            for step in steps:
+                yield [(part, next(loaded)) for part in self._share.micro_batches(step)]
+
+    def _run(self, batches: Iterator[list[tuple[range, Loaded]]], record: Record | None) -> None:
+        begun = self._saved = time.monotonic()
         before = self.seconds
-        for batch in batches:
-            figures = self._step(batch)
+        while self.step < self.config.steps:
+            with self.processes.together():
+                parts = next(batches)
+            figures = self.learner.step(parts, self.config.rate_factor(self.step))
             self.step += 1
+            taken = "gradient_norm" in figures
+            self.skipped += not taken
+            self.in_a_row = 0 if taken else self.in_a_row + 1
             self.seconds = before + time.monotonic() - begun
-            validation = {}
-            if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
-                validation = self._validate()
-            self.listener(Progress(self.step, self.config.steps, figures, validation, self.skipped))
-            if self._stopping:
+            with self.processes.together():
+                self._report(figures, parts, record)
+            if self.processes.any(self._stopping):
                 return
-            # After each validation too, so that the best weights never run ahead of the checkpoint;
-            # but not amid non-finite steps: the checkpoint before them is the one to look at.
-            late = time.monotonic() - saved > 60 * self.config.checkpoint_minutes
-            if (late or validation) and not self.in_a_row:
-                self.checkpoint()
-                saved = time.monotonic()
 
-    def _step(self, batch: torch.Tensor) -> dict[str, float]:
-        model, config = self.task.model, self.config
-        model.train()
-        factor = config.rate_factor(self.step)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-        loss, figures = self.task.loss(batch)
-        loss.backward()
-        # Each optimiser's parameters by themselves: a large auxiliary gradient must not shrink the
-        # others.
-        norms = [
-            float(torch.nn.utils.clip_grad_norm_(_parameters(optimizer), config.clip))
-            for optimizer in self.optimizers
-        ]
-        if not all(map(math.isfinite, norms)) or not math.isfinite(float(loss.detach())):
-            self._skip()
-            return figures
-        self.in_a_row = 0
-        for optimizer in self.optimizers:
-            optimizer.step()
-        self.average.update_parameters(model)
-        figures["gradient_norm"] = norms[0]
-        if (self.step + 1) % LOG_EVERY == 0:
-            self.run.log({"step": self.step + 1, "seconds": round(self.seconds, 1), **figures})
-        return figures
-
-    def _skip(self) -> None:
-        """Counts a step that changes nothing: no optimiser, nor the average, sees it."""
-        self.skipped += 1
-        self.in_a_row += 1
-        self.run.log({"step": self.step + 1, "skipped": self.skipped})
+    def _report(
+        self,
+        figures: dict[str, float],
+        parts: list[tuple[range, Loaded]],
+        record: Record | None,
+    ) -> None:
+        """What follows a step: records, validation, a checkpoint where one is due."""
+        left_out = self._gather_left_out(parts)
+        if record is not None:
+            self._tell_left_out(left_out)
+            record.left_out(self.step, self.left_out)
+            if self.in_a_row:
+                record.skipped(self.step, self.skipped)
+            elif self.step % LOG_EVERY == 0:
+                rate = self.config.rate_factor(self.step - 1)
+                record.training(self.step, self.seconds, figures, rate)
         if self.in_a_row >= self.config.patience:
             raise TrainingDiverged(
-                f"step {self.step + 1}: loss or gradient not finite {self.in_a_row} times in a "
-                "row; begin a new run with lower learning rates or in float32"
+                f"step {self.step}: loss or gradient not finite {self.in_a_row} times in a row; "
+                "begin a new run with lower learning rates or in float32"
             )
+        if record is None:
+            return
+        validation = {}
+        if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
+            validation = self._validate(record)
+        self.listener(Progress(self.step, self.config.steps, figures, validation, self.skipped))
+        # After each validation too, so that the best weights never run ahead of the checkpoint;
+        # but not amid non-finite steps: the checkpoint before them is the one to look at.
+        late = time.monotonic() - self._saved > 60 * self.config.checkpoint_minutes
+        if (late or validation) and not self.in_a_row and not self._stopping:
+            record.flush()
+            self.checkpoint()
+            self._saved = time.monotonic()
 
-    def _validate(self) -> dict[str, float]:
-        model = self.average.module
+    def _gather_left_out(self, parts: list[tuple[range, Loaded]]) -> list[str]:
+        """What was warned of in all processes."""
+        warned = [text for _, loaded in parts for text in loaded.warned]
+        if not self.processes.any(bool(warned)):
+            return []
+        return [text for texts in self.processes.gather(warned) for text in texts]
+
+    def _validate(self, record: Record) -> dict[str, float]:
+        model = self.learner.average.module
         model.eval()
-        with torch.no_grad():
+        with self._telling_left_out(), torch.no_grad():
             figures = self.task.validate(model)
-        record = {f"validation_{name}": value for name, value in figures.items()}
-        self.run.log({"step": self.step, "seconds": round(self.seconds, 1), **record})
+            pictures = self.task.pictures(model) if record.has_board else {}
+        record.left_out(self.step, self.left_out)
+        record.validation(self.step, self.seconds, figures, pictures)
         if figures["loss"] < self.best:
             self.best = figures["loss"]
             self._export("best")
@@ -243,10 +318,13 @@ class Trainer:
     def _export(self, which: str) -> None:
         # No time: equal training makes equal files.
         metadata = {"step": str(self.step)}
+        model = self.learner.average.module
+        if self.processes.device.type != "cpu":
+            model = deepcopy(model).cpu()
 
         def write(path: Path) -> None:
             try:
-                self.task.export(self.average.module, str(path), metadata)
+                self.task.export(model, str(path), metadata)
             except (RuntimeError, ValueError, ArithmeticError, WeightsError) as error:
                 raise TrainingDiverged(
                     f"step {self.step}: no weights file can be made of what was learned "
@@ -254,7 +332,3 @@ class Trainer:
                 ) from error
 
         self.run.replace(self.run.weights_file(which), write)
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -33,8 +33,8 @@ class RunDirectory:
 
     ``config.json`` (all settings), ``provenance.json`` (what it was made with, an entry for each
     start), ``metrics.jsonl`` (a JSON object a line), ``last.pt`` (state to resume from),
-    ``best.safetensors`` and ``last.safetensors`` (averaged weights, ready to use). ``lock`` keeps
-    a second process out while one trains.
+    ``best.safetensors`` and ``last.safetensors`` (averaged weights, ready to use), ``tensorboard``
+    (event files). ``lock`` keeps a second process out while one trains.
 
     Args:
         path: the directory; made by :meth:`create`.
@@ -71,6 +71,10 @@ class RunDirectory:
     def lock_file(self) -> Path:
         return self.path / "lock"
 
+    @property
+    def board_folder(self) -> Path:
+        return self.path / "tensorboard"
+
     def weights_file(self, which: str) -> Path:
         """``which`` is ``"best"`` or ``"last"``."""
         return self.path / f"{which}.safetensors"
@@ -98,7 +102,7 @@ class RunDirectory:
         if sys.platform == "win32":
             yield
             return
-        with _writing(self.lock_file):
+        with writing(self.lock_file):
             lock = self.lock_file.open("a")
         with lock:
             try:
@@ -136,7 +140,7 @@ class RunDirectory:
             TrainingStopped: the line cannot be written.
         """
         plain = {k: None if _not_finite(v) else v for k, v in record.items()}
-        with _writing(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
+        with writing(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain, allow_nan=False) + "\n")
 
     def records(self) -> list[dict[str, Any]]:
@@ -153,7 +157,7 @@ class RunDirectory:
     def save(self, state: Mapping[str, Any]) -> None:
         """Writes the state to resume from; what was logged before it is on the disk first."""
         if self.metrics_file.exists():
-            with _writing(self.metrics_file):
+            with writing(self.metrics_file):
                 _flush(self.metrics_file)
         # By way of memory: torch reports a full disk as an internal error of its zip writer.
         packed = io.BytesIO()
@@ -185,7 +189,7 @@ class RunDirectory:
         """
         beside = path.with_name(f".{path.name}.part")
         try:
-            with _writing(path):
+            with writing(path):
                 beside.touch()
                 mode = beside.stat().st_mode
                 write(beside)
@@ -210,7 +214,12 @@ class RunDirectory:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Says of what the system refuses inside that ``path`` cannot be written.
+
+    Raises:
+        TrainingStopped: it was refused.
+    """
     try:
         yield
     except OSError as error:

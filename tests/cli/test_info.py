@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+
+import numpy as np
+import pytest
 
 import paoncodec
 from paoncodec.bitstream import Header, SectionKind, write
@@ -36,3 +40,45 @@ def test_grey(run):
     text = run("info", "-", stdin=data).stdout.decode()
     assert "picture   1x1 px, grey\n" in text
     assert "quality   4.5\n" in text
+
+
+@pytest.fixture
+def coded(tmp_path, tiny_weights):
+    """A real file, and the words that name its weights."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
+    path = tmp_path / "a.bin"
+    path.write_bytes(paoncodec.encode(pixels, model=tiny_weights))
+    return path, ("--model", tiny_weights)
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_a_map_of_the_bits(run, coded, tmp_path, suffix, magic):
+    path, model = coded
+    outcome = run("info", path, "--map", tmp_path / f"map.{suffix}", *model, "--json")
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+    assert (tmp_path / f"map.{suffix}").read_bytes().startswith(magic)
+    facts = json.loads(outcome.stdout)
+    assert list(facts["bits"]) == ["z", "y"]
+    for name, bits in facts["bits"].items():
+        assert 0.99 * bits - 1 <= 8 * facts["sections"][name] <= 1.01 * bits + 64
+
+
+def test_a_person_reads_the_bits_of_each_part(run, coded, tmp_path):
+    path, model = coded
+    last = run("info", path, "--map", tmp_path / "map.png", *model).stdout.decode().splitlines()[-1]
+    assert re.fullmatch(r"bits      z \d+ \([\d.]+%\), y \d+ \([\d.]+%\)", last)
+
+
+def test_no_map_where_it_cannot_be(run, coded, tmp_path):
+    path, model = coded
+    (tmp_path / "old.png").write_bytes(b"old")
+    for words, code in (
+        (["--map", tmp_path / "map.gif", *model], 2),
+        (["--map", tmp_path / "old.png", *model], 2),
+        ([*model], 2),
+        (["--map", tmp_path / "map.png"], 5),
+    ):
+        outcome = run("info", path, *words)
+        assert (outcome.exit_code, outcome.stdout) == (code, b""), words
+    assert (tmp_path / "old.png").read_bytes() == b"old"
+    assert not (tmp_path / "map.png").exists()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +68,9 @@ def patch_loss(monkeypatch: pytest.MonkeyPatch, before: dict[int, Any], factor: 
 
     plain, calls = CodecTask.loss, iter(range(1, 10**6))
 
-    def loss(task, batch):
+    def loss(task, *given):
         before.get(next(calls), lambda: None)()
-        value, figures = plain(task, batch)
+        value, figures = plain(task, *given)
         return value * factor, figures
 
     monkeypatch.setattr(CodecTask, "loss", loss)
@@ -165,7 +168,7 @@ def test_other_settings_are_refused_by_name(run, tiny):
     outcome = run("train", "--out", tiny, "--resume", "--lmbda", 0.02, "--seed", 1, "--steps", 9)
     assert outcome.exit_code == 2
     assert "lmbda was 0.013, now 0.02; train.seed was 0, now 1;" in outcome.line
-    assert "may change only data, train.checkpoint_minutes, train.steps," in outcome.line
+    assert "may change only data, data_weights, start_from, train.accumulate," in outcome.line
     assert config(tiny)["train"]["steps"] == 4
 
 
@@ -203,7 +206,7 @@ def test_a_loss_that_stays_not_finite_says_the_step(run, tiny, monkeypatch):
 
 
 def test_lines_come_while_it_runs(run, tiny, monkeypatch):
-    monkeypatch.setattr("paoncodec.cli.train._LINE_EVERY", 0.0)
+    monkeypatch.setattr("paoncodec.cli.training_talk._LINE_EVERY", 0.0)
     outcome = run("train", "--out", tiny, "--resume")
     lines = re.findall(
         r"step (\d)/4: loss \d.*, \d.* bpp, \d\d\.\d\d dB, 0:\d\d:\d\d left", outcome.stderr
@@ -239,6 +242,170 @@ def test_the_guide_gives_commands_that_exist_and_names_every_file(run, tiny):
     assert named == {file.name for file in tiny.iterdir()}
 
 
+def test_pictures_that_cannot_be_read_are_named_once(run, tiny, pictures, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(pictures, folder)
+    noise = np.random.default_rng(1).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "whole.jpg")
+    whole = (folder / "whole.jpg").read_bytes()
+    for share in (2, 3):
+        (folder / f"cut{share}.jpg").write_bytes(whole[: len(whole) // share])
+    (folder / "text.png").write_text("no picture at all")
+    (folder / "empty.webp").touch()
+    bad = ["cut2.jpg", "cut3.jpg", "empty.webp", "text.png"]
+    settings = config(tiny)
+    settings["train"].update(steps=8, workers=2)
+    (tiny / "config.json").write_text(json.dumps({**settings, "data": [str(folder)]}))
+    outcome = run("train", "--out", tiny, "--resume", "--json")
+    assert outcome.exit_code == 0
+    named = re.findall(r"^picture left out: .*/(\S+): ", outcome.stderr, re.MULTILINE)
+    assert sorted(named) == bad
+    assert "pictures left out, named above: 4\n" in outcome.stderr
+    assert json.loads(outcome.stdout)["left_out"] == 4
+    records = [json.loads(line) for line in (tiny / "metrics.jsonl").read_text().splitlines()]
+    texts = [text for record in records for text in record.get("left_out", [])]
+    assert sorted(re.search(r"/([^/:]+): ", text)[1] for text in texts) == bad
+
+
+def test_a_folder_of_files_that_are_no_pictures_is_a_bad_image(run, pictures, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_text("no picture")
+    words = ["--lmbda", 0.01, "--workers", 0, "--out", tmp_path / "run"]
+    outcome = run("train", "--data", folder, *words)
+    assert (outcome.exit_code, outcome.stdout) == (3, b"")
+    *named, last = outcome.stderr.splitlines()
+    assert len(named) == 2  # the third validates
+    assert re.fullmatch(r"paoncodec: none of the 2 pictures can be read", last)
+    (folder / "notes.txt").touch()
+    for number in range(3):
+        (folder / f"{number}.png").unlink()
+    outcome = run("train", "--data", folder, *words)
+    assert outcome.exit_code == 2
+    assert f"no pictures (.bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp) in {folder}" in outcome.line
+
+
+def test_folders_may_have_weights(run, tiny, pictures, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"# folder weight\n{pictures / '1.png'} 0.5\n{pictures / '2.png'}\n")
+    words = ["--data", f"{pictures}=2", "--data", listed]
+    assert run("train", "--out", tiny, "--resume", *words).exit_code == 0
+    saved = config(tiny)
+    assert saved["data"] == [str(pictures), str(pictures / "1.png"), str(pictures / "2.png")]
+    assert saved["data_weights"] == [2.0, 0.5, 1.0]
+    outcome = run("train", "--out", tiny, "--resume", "--data", f"{pictures}=much")
+    assert outcome.exit_code == 2
+    assert "weight 'much' must be a number above 0" in outcome.line
+    outcome = run("train", "--out", tiny, "--resume", "--data", pictures)
+    assert outcome.exit_code == 0
+    assert (config(tiny)["data"], config(tiny)["data_weights"]) == ([str(pictures)], [])
+
+
+def test_a_run_may_start_from_weights(run, tiny, pictures, tmp_path):
+    assert run("train", "--out", tiny, "--resume").exit_code == 0
+    first = tiny / "best.safetensors"
+    path = tmp_path / "second"
+    path.mkdir()
+    settings = {**SETTINGS, "lmbda": 0.025, "data": [str(pictures)]}
+    (path / "config.json").write_text(json.dumps(settings))
+    assert run("train", "--out", path, "--resume", "--start-from", first).exit_code == 0
+    saved = config(path)
+    assert (saved["start"], saved["start_from"]) == ("weights", str(first))
+    assert saved["start_sha256"] == hashlib.sha256(first.read_bytes()).hexdigest()
+    assert run("train", "--out", path, "--resume", "--steps", 5).exit_code == 0
+    outcome = run("train", "--out", tiny, "--resume", "--steps", 5, "--start-from", first)
+    assert outcome.exit_code == 2
+    assert 'start was "linear", now "weights"' in outcome.line
+
+
+def test_weights_to_start_from_must_fit(run, pictures, tmp_path):
+    words = ["--lmbda", 0.01, "--data", pictures, "--out", tmp_path / "run", "--workers", 0]
+    outcome = run("train", *words, "--start-from", "mbt-paon-tiny")
+    assert outcome.exit_code == 5
+    assert "no weights 'mbt-paon-tiny'" in outcome.line
+    outcome = run("train", *words, "--start-from", "mbt-paon-small", "--preset", "paper")
+    assert outcome.exit_code == 2
+    assert "weights of a model with other sizes or options" in outcome.line
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_a_run_of_another_architecture_is_not_gone_on_with(run, tiny):
+    assert run("train", "--out", tiny, "--resume").exit_code == 0
+    outcome = run("train", "--out", tiny, "--resume", "--arch", "mbt-2018")
+    assert outcome.exit_code == 2
+    assert 'arch_name was "mbt-paon", now "mbt-2018"' in outcome.line
+
+
+def files_of(folder: Path) -> set[Path]:
+    """All but the cache that torch may make as it is loaded."""
+    return {path for path in folder.rglob("*") if "torchinductor" not in str(path)}
+
+
+def test_a_dry_run_finds_out_and_leaves_nothing(run, tiny, pictures, tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    before = files_of(tmp_path), config(tiny)
+    outcome = run("train", "--out", tiny, "--resume", "--dry-run", "--json")
+    assert outcome.exit_code == 0, outcome.stderr
+    found = json.loads(outcome.stdout)
+    assert (found["training_pictures"], found["validation_pictures"], found["read"]) == (4, 1, 5)
+    assert (found["left_out"], found["start"]) == ([], "linear")
+    assert found["step"]["psnr"] > 20
+    assert found["validation"]["psnr"] > 20
+    assert found["free_bytes"] > found["needed_bytes"] > 2 * found["checkpoint_bytes"] > 0
+    outcome = run("train", "--out", tiny, "--resume", "--dry-run")
+    assert outcome.stdout.decode().splitlines()[-1] == "The run can begin."
+    assert "4 to train on, 1 to validate on; 5 of 5 read, 0 of them left out" in (
+        outcome.stdout.decode()
+    )
+    assert (files_of(tmp_path), config(tiny)) == before
+
+
+def test_a_dry_run_names_what_would_end_the_run(run, tiny, pictures, tmp_path, monkeypatch):
+    words = ["train", "--dry-run", "--lmbda", 0.01, "--data", pictures, "--workers", 0]
+    outcome = run(*words, "--out", pictures / "0.png" / "run")
+    assert (outcome.exit_code, outcome.stdout) == (2, b"")
+    assert "cannot make this directory" in outcome.line
+    outcome = run(*words, "--out", tiny)
+    assert outcome.exit_code == 2
+    assert "holds a run" in outcome.line
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=1000))
+    outcome = run("train", "--out", tiny, "--resume", "--dry-run")
+    assert (outcome.exit_code, outcome.stdout) == (1, b"")
+    assert "0 MB free, a run takes" in outcome.stderr
+    monkeypatch.undo()
+    patch_loss(monkeypatch, {}, factor=math.nan)
+    settings = config(tiny)
+    settings["train"]["patience"] = 1
+    (tiny / "config.json").write_text(json.dumps(settings))
+    outcome = run("train", "--out", tiny, "--resume", "--dry-run")
+    assert outcome.exit_code == 1
+    assert "step 1: loss or gradient not finite" in outcome.stderr
+
+
+def test_a_dry_run_names_pictures_that_cannot_be_read(run, tiny, pictures, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(pictures, folder)
+    (folder / "text.png").write_text("no picture at all")
+    outcome = run("train", "--out", tiny, "--resume", "--dry-run", "--json", "--data", folder)
+    assert outcome.exit_code == 0
+    assert outcome.line.startswith(f"picture left out: {folder / 'text.png'}: ")
+    [fault] = json.loads(outcome.stdout)["left_out"]
+    assert fault.startswith(str(folder / "text.png"))
+
+
+def test_without_accelerate_the_remedy_is_named(run, pictures, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    path = tmp_path / "run"
+    outcome = run("train", "--lmbda", 0.01, "--data", pictures, "--out", path)
+    assert outcome.exit_code == 2
+    assert "pip install 'paoncodec[train]'" in outcome.line
+    assert not path.exists()
+
+
 def test_threads_are_set(run, tiny):
     import torch
 
@@ -268,10 +435,10 @@ from paoncodec.training import engine
 engine.provenance = dict
 plain, left = CodecTask.loss, iter(range(int(sys.argv.pop(1)) - 1))
 
-def loss(task, batch):
+def loss(task, *given):
     if next(left, None) is None:
         os.kill(os.getpid(), signal.SIGKILL)
-    return plain(task, batch)
+    return plain(task, *given)
 
 CodecTask.loss = loss
 main()
@@ -304,3 +471,76 @@ def test_a_run_that_the_system_killed_ends_with_the_same_files(run, tiny, tmp_pa
     assert "resumed at step 2 of 3" in outcome.stderr
     for name in ("best.safetensors", "last.safetensors"):
         assert (tiny / name).read_bytes() == (other / name).read_bytes()
+
+
+# A grid
+
+
+@pytest.fixture
+def tiny_grid(pictures: Path, tmp_path: Path) -> Path:
+    """A grid's directory that holds settings and no run yet."""
+    from paoncodec.codecs.grid import Grid
+    from paoncodec.codecs.recipe import CodecRecipe
+
+    path = tmp_path / "tiny grid"
+    path.mkdir()
+    recipe = CodecRecipe.from_json({**SETTINGS, "data": [str(pictures)]})
+    (path / "grid.json").write_text(json.dumps(Grid(recipe, (0.013, 0.05)).describe()))
+    return path
+
+
+def test_a_grid_is_trained_by_one_command(run, pictures, tmp_path):
+    words = ["--data", pictures, "--steps", 1, "--batch-size", 1, "--crop", 64, "--workers", 0]
+    path = tmp_path / "grid"
+    outcome = run("train", "--lmbda", "0.013,0.025", *words, "--out", path)
+    assert outcome.exit_code == 0
+    weights = [path / f"lmbda-{name}" / "best.safetensors" for name in ("0.025", "0.013")]
+    assert outcome.stdout.decode().splitlines() == list(map(str, weights))
+    assert all(file.is_file() for file in weights)
+    assert f"λ = 0.013, from lmbda-0.025: {path / 'lmbda-0.013'}" in outcome.stderr
+    assert config(path / "lmbda-0.013")["start"] == "weights"
+    again = run("train", "--out", path, "--resume", "--json")
+    assert again.exit_code == 0
+    assert again.stderr == ""
+    listed = {"0.025": str(weights[0]), "0.013": str(weights[1])}
+    assert json.loads(again.stdout) == {"run": str(path), "weights": listed}
+
+
+def test_a_grid_that_a_signal_stops_goes_on(run, tiny_grid, monkeypatch):
+    patch_loss(monkeypatch, {6: lambda: signal.raise_signal(signal.SIGTERM)})
+    outcome = run("train", "--out", tiny_grid, "--resume")
+    assert (outcome.exit_code, outcome.stdout) == (143, b"")
+    assert f"paoncodec train --out '{tiny_grid}' --resume" in outcome.stderr
+    outcome = run("train", "--out", tiny_grid, "--resume")
+    assert outcome.exit_code == 0
+    assert "lmbda-0.05" not in outcome.stderr.splitlines()[0].split(":")[-1]
+    assert "resumed at step 2 of 4" in outcome.stderr
+
+
+def test_the_papers_grid_has_a_name():
+    from paoncodec.cli.train import _lmbda
+
+    assert _lmbda("grid") == (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483)
+    assert (_lmbda("0.01"), _lmbda("variable")) == (0.01, "variable")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lmbda", "0.01,0.01"], "a grid takes two or more, none twice"),
+        (["--lmbda", "0.01,-1"], "lmbda -1.0: must be > 0"),
+        (["--lmbda", "0.01,x"], "lmbda 0.01,x: must be > 0"),
+        (["--lmbda", "0.01", "--from-scratch"], "--from-scratch: for a grid"),
+    ],
+)
+def test_wrong_grids_make_no_run(run, pictures, tmp_path, words, said):
+    outcome = run("train", "--out", tmp_path / "new", "--data", pictures, *words)
+    assert (outcome.exit_code, outcome.stdout) == (2, b"")
+    assert said in outcome.line
+    assert not (tmp_path / "new").exists()
+
+
+def test_one_lambda_is_not_what_a_grid_goes_on_with(run, tiny_grid):
+    outcome = run("train", "--out", tiny_grid, "--resume", "--lmbda", "0.013")
+    assert outcome.exit_code == 2
+    assert "a grid was begun here; leave --lmbda out" in outcome.line

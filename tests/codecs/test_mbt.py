@@ -195,6 +195,38 @@ def test_a_batch_is_its_images(shift: str) -> None:
 
 
 @torch.no_grad()
+def test_where_the_bits_went_adds_up_to_the_estimate() -> None:
+    net, x = tiny(), picture(batch=2)
+    coded = net.compress(x)
+    spent = net.spent(coded["strings"], coded["shape"])
+    for parts, estimate in zip(spent, net.estimate(x), strict=True):
+        assert {name: part.shape for name, part in parts.items()} == {"z": (2, 3), "y": (8, 12)}
+        for name, part in parts.items():
+            assert (part >= 0).all()
+            assert part.sum() == pytest.approx(estimate[name])
+
+
+@torch.no_grad()
+def test_bits_are_told_where_the_picture_needs_them() -> None:
+    net, x = tiny(), torch.full((1, 3, 256, 256), 0.5)
+    x[:, :, 128:, :128] = picture(128, 128)
+    coded = net.compress(x)
+    [spent] = net.spent(coded["strings"], coded["shape"])
+    corners = spent["y"].reshape(2, 8, 2, 8).sum(axis=(1, 3))
+    assert corners.argmax() == 2
+    assert corners[1, 0] > 1.2 * corners[0, 1]
+
+
+@torch.no_grad()
+def test_where_the_bits_went_is_not_told_of_a_damaged_string() -> None:
+    net = tiny()
+    coded = net.compress(picture())
+    [[y], [z]] = coded["strings"]
+    with pytest.raises(MalformedStream):
+        net.spent([[y + bytes(64)], [z]], coded["shape"])
+
+
+@torch.no_grad()
 def test_rates_agree(net: MBTPaon) -> None:
     """Likelihoods of the floating-point model, the exact estimate and the bytes."""
     x = picture(256, 384)

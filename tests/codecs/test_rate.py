@@ -12,6 +12,7 @@ from torch import Tensor
 from paoncodec.codecs import MBTPaon
 from paoncodec.codecs.rate import GainUnit, draw_qualities, lmbdas_of, shares_of
 from paoncodec.quality import lmbda_of
+from paoncodec.training import Samples
 
 OPTIONS: dict[str, Any] = {
     "hyper_width": 6,
@@ -164,8 +165,8 @@ def test_a_model_of_one_rate_takes_no_quality() -> None:
 
 
 def test_the_qualities_of_a_batch_are_spread_over_the_scale() -> None:
-    torch.manual_seed(0)
-    draws = torch.stack([draw_qualities(8) for _ in range(200)])
+    steps = [Samples(range(8 * n, 8 * n + 8), batch_size=8, seed=0) for n in range(200)]
+    draws = torch.stack([draw_qualities(samples.spread()) for samples in steps])
     assert ((draws >= 1) & (draws <= 6)).all()
     assert (draws.diff(dim=1) >= 0).all()
     assert (draws[:, 0] < 1.5).all()

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
-import multiprocessing
-from collections.abc import Generator
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from compressai.models.utils import deconv
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import Dataset, default_collate
 
 from paoncodec.codecs import ARCHITECTURES, ELICConfig, build, load_weights
 from paoncodec.codecs.recipe import (
@@ -23,10 +24,17 @@ from paoncodec.codecs.recipe import (
     presets,
     rate_distortion,
 )
-from paoncodec.errors import UsageError
+from paoncodec.errors import UsageError, WeightsError
 from paoncodec.images.crops import CropDataset, CropSpec
 from paoncodec.layers import PaLaConv2d, PaLaConvTranspose2d
-from paoncodec.training import Progress, RunDirectory, TrainConfig, Trainer, TrainingDiverged
+from paoncodec.training import (
+    Progress,
+    RunDirectory,
+    Samples,
+    TrainConfig,
+    Trainer,
+    TrainingDiverged,
+)
 
 TINY = {"N": 8, "M": 12, "shift": "none"}
 #: Added to it for ELIC.
@@ -73,6 +81,19 @@ def recipe(folder: Path, arch: dict[str, Any] | None = None, **settings: Any) ->
 
 def without_time(run: RunDirectory) -> list[dict[str, Any]]:
     return [{k: v for k, v in r.items() if k != "seconds"} for r in run.records()]
+
+
+def loss_of(task: CodecTask, dtype: torch.dtype = torch.float32) -> tuple[Tensor, dict[str, float]]:
+    """Of the first step's batch."""
+    numbers = range(task.config.batch_size)
+    batch = default_collate([task.data()[number] for number in numbers])
+    samples = Samples(numbers, len(numbers), task.config.seed)
+
+    def model(*given: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype != torch.float32):
+            return task.model(*given)
+
+    return task.loss(model, batch, samples)
 
 
 class Killed(Exception):
@@ -141,7 +162,8 @@ def test_a_setting_that_does_not_exist_is_named() -> None:
         ({"lmbda": 0}, "lmbda 0"),
         ({"lmbda": math.nan}, "lmbda nan"),
         ({"lmbda": "all"}, "lmbda all: must be > 0, e.g. 0.013, or 'variable'"),
-        ({"start": "warm"}, "choose linear or random"),
+        ({"start": "warm"}, "choose linear, random or weights"),
+        ({"start": "weights"}, "a file is named with start 'weights'"),
         ({"crop": 100}, "crop 100: must be a multiple of 64"),
         ({"validation_crop": 96}, "validation_crop 96: must be a multiple of 64"),
     ],
@@ -225,7 +247,7 @@ def test_the_linear_start_fits_every_form_of_the_codec(
 ) -> None:
     task = CodecTask(dataclasses.replace(recipe(pictures, options), arch_name=arch))
     task.start()
-    _, figures = task.loss(next(task.batches(0)))
+    _, figures = loss_of(task)
     assert figures["psnr"] > 25
 
 
@@ -234,6 +256,65 @@ def test_a_random_start_leaves_the_weights_as_they_are(pictures: Path) -> None:
     before = {k: v.clone() for k, v in task.model.state_dict().items()}
     task.start()
     torch.testing.assert_close(dict(task.model.state_dict()), before, rtol=0, atol=0)
+
+
+def weights_of(folder: Path, path: Path, arch: dict[str, Any] | None = None) -> Path:
+    """A weights file of the tiny codec, its parameters those of a start."""
+    task = CodecTask(recipe(folder, arch))
+    task.start()
+    task.export(task.model, str(path), {})
+    return path
+
+
+def from_weights(folder: Path, path: Path, **settings: Any) -> CodecRecipe:
+    return dataclasses.replace(recipe(folder), start="weights", start_from=str(path), **settings)
+
+
+def test_a_start_from_weights_takes_their_parameters_and_their_hash(
+    pictures: Path, tmp_path: Path
+) -> None:
+    path = weights_of(pictures, tmp_path / "a.safetensors")
+    task = CodecTask(from_weights(pictures, path))
+    task.start()
+    donor, _ = load_weights(path)
+    torch.testing.assert_close(
+        dict(task.model.named_parameters()), dict(donor.named_parameters()), rtol=0, atol=0
+    )
+    assert all(parameter.requires_grad for parameter in task.model.parameters())
+    described = task.describe()
+    assert described["start_from"] == str(path)
+    assert described["start_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    run = RunDirectory(tmp_path / "run")
+    assert Trainer(task, run).fit()
+    assert CodecRecipe.from_json(run.load_config() or {}) == task.recipe
+
+
+def test_a_start_from_weights_that_do_not_fit_says_where(pictures: Path, tmp_path: Path) -> None:
+    path = weights_of(pictures, tmp_path / "a.safetensors", {"hyper_width": 6})
+    with pytest.raises(UsageError, match=r"other sizes or options: \S+ is 6\S* there and 8"):
+        CodecTask(from_weights(pictures, path)).start()
+    same = weights_of(pictures, tmp_path / "b.safetensors")
+    variable = CodecTask(from_weights(pictures, same, lmbda="variable"))
+    with pytest.raises(UsageError, match=r"gain\.log_gain is missing there and 6x12"):
+        variable.start()
+    other = from_weights(pictures, path, arch_name="mbt-2018", arch={"N": 8, "M": 12})
+    with pytest.raises(UsageError, match="weights of mbt-paon, to start mbt-2018 from"):
+        CodecTask(other).start()
+
+
+def test_a_start_from_a_file_that_is_gone_damaged_or_another_is_refused(
+    pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(WeightsError, match=r"none\.safetensors: cannot be read"):
+        CodecTask(from_weights(pictures, tmp_path / "none.safetensors"))
+    path = weights_of(pictures, tmp_path / "a.safetensors")
+    task = CodecTask(from_weights(pictures, path))
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(WeightsError, match=f"the run was to start from {task.recipe.start_sha256}"):
+        task.start()
+    path.write_bytes(b"text")
+    with pytest.raises(WeightsError, match="not weights of a paoncodec model"):
+        CodecTask(from_weights(pictures, path)).start()
 
 
 # Steps
@@ -341,41 +422,112 @@ def test_a_variable_network_needs_a_variable_lambda(pictures: Path) -> None:
 
 def test_bfloat16_is_near_float32(pictures: Path) -> None:
     losses = []
-    for precision in ("float32", "bfloat16"):
-        task = CodecTask(recipe(pictures, precision=precision))
+    for dtype in (torch.float32, torch.bfloat16):
+        task = CodecTask(recipe(pictures))
         task.start()
-        torch.manual_seed(1)
-        losses.append(task.loss(next(task.batches(0)))[1]["loss"])
+        losses.append(loss_of(task, dtype)[1]["loss"])
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_batches_depend_on_the_step_alone(pictures: Path, workers: int) -> None:
-    task = CodecTask(recipe(pictures, workers=workers, steps=5, shrink=[0.6, 0.9]))
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_the_entropy_model_stays_in_float32(pictures: Path, tmp_path: Path, precision: str) -> None:
+    task = CodecTask(recipe(pictures, precision=precision, steps=3))
+    run = RunDirectory(tmp_path / "run")
+    trainer = Trainer(task, run)
+    seen: dict[str, set[torch.dtype]] = {}
+    for name in ("g_a.0", "h_a", "h_s", "context_prediction", "entropy_parameters"):
+        module = task.model.get_submodule(name)
+        module.register_forward_hook(
+            lambda _, __, out, name=name: seen.setdefault(name, set()).add(out.dtype)
+        )
+    assert trainer.fit()
+    assert seen.pop("g_a.0") == {getattr(torch, precision)}
+    assert set.union(*seen.values()) == {torch.float32}
+    assert trainer.skipped < 3
+    assert trainer.best_validation()["psnr"] > 20
+
+
+def test_micro_batches_are_the_whole_batch(pictures: Path) -> None:
+    task = CodecTask(recipe(pictures, lmbda="variable", batch_size=4))
+    task.start()
+    batch = default_collate([task.data()[number] for number in range(4)])
+
+    def loss(numbers: range) -> tuple[Tensor, dict[str, float]]:
+        samples = Samples(numbers, 4, 0)
+        return task.loss(task.model, batch[numbers.start : numbers.stop], samples)
+
+    whole, figures = loss(range(4))
+    parts = [loss(range(2)), loss(range(2, 4))]
+    torch.testing.assert_close((parts[0][0] + parts[1][0]) / 2, whole)
+    for name, value in figures.items():
+        assert sum(part[name] for _, part in parts) / 2 == pytest.approx(value, rel=1e-5)
+
+
+def test_the_pictures_of_a_validation_are_crops_and_what_becomes_of_them(pictures: Path) -> None:
+    for lmbda, columns in ((0.013, 2), ("variable", 4)):
+        task = CodecTask(recipe(pictures, lmbda=lmbda))
+        model = task.model.eval()
+        with torch.no_grad():
+            shown = task.pictures(model)
+            crop = task._held_out()[0].float() / 255
+            decoded = model(crop[None])["x_hat"][0].clamp(0, 1)
+        assert list(shown) == [f"crop {n}" for n in range(min(4, len(task.validation)))]
+        assert shown["crop 0"].shape == (3, 64, 64 * columns)
+        assert torch.equal(shown["crop 0"][:, :, :64], crop)
+        middle = 64 if lmbda == 0.013 else 128  # quality 4 of 1, 4, 6
+        assert torch.equal(shown["crop 0"][:, :, middle : middle + 64], decoded)
+
+
+def test_data_depend_on_the_number_alone(pictures: Path) -> None:
+    task = CodecTask(recipe(pictures, shrink=[0.6, 0.9]))
     random = torch.get_rng_state()
-    whole = list(task.batches(0))
-    assert [tuple(b.shape) for b in whole] == [(2, 3, 64, 64)] * 5
-    assert torch.equal(torch.stack(list(task.batches(3))), torch.stack(whole[3:]))
+    whole = [task.data()[number] for number in range(20)]
+    assert {tuple(crop.shape) for crop in whole} == {(3, 64, 64)}
+    later = task.data()
+    for number in (19, 3, 11):
+        assert torch.equal(later[number], whole[number])
     assert torch.equal(torch.get_rng_state(), random)
-    assert not torch.equal(whole[0], whole[1])
-    assert 0 <= whole[0].min() < whole[0].max() <= 1
+    assert len({crop.numpy().tobytes() for crop in whole}) == 20
 
 
-def test_worker_processes_end_with_their_batches(pictures: Path) -> None:
-    batches = CodecTask(recipe(pictures, workers=1, steps=100)).batches(0)
-    next(batches)
-    assert len(multiprocessing.active_children()) == 1
-    batches.close()
-    assert multiprocessing.active_children() == []
+def test_pictures_of_a_weighted_folder_are_drawn_as_often(pictures: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in range(7, 11):
+        (other / f"{number}.png").write_bytes((pictures / f"{number - 7}.png").read_bytes())
+    settings = dataclasses.replace(
+        recipe(pictures), data=(str(pictures), str(other)), data_weights=(1.0, 3.0)
+    )
+    task = CodecTask(settings)
+    data, seen = task.data(), Counter()
+    epoch = sum(3 if path.parent == other else 1 for path in task.training)
+    for number in range(2 * epoch):
+        seen[task.training[data._order[number] % len(task.training)]] += 1
+    assert {path: count // 2 for path, count in seen.items()} == {
+        path: 3 if path.parent == other else 1 for path in task.training
+    }
+
+
+def test_a_picture_of_two_folders_has_the_weight_of_the_first(pictures: Path) -> None:
+    both = (str(pictures / "0.png"), str(pictures))
+    task = CodecTask(dataclasses.replace(recipe(pictures), data=both, data_weights=(5.0, 1.0)))
+    weights = dict(zip(task.training, task._weights, strict=True))
+    assert weights.pop(pictures / "0.png", 5.0) == 5.0
+    assert set(weights.values()) == {1.0}
+
+
+@pytest.mark.parametrize("weights", [(1.0, 2.0), (0.0,), (math.nan,), (-1.0,)])
+def test_weights_that_are_none_are_refused(weights: tuple[float, ...]) -> None:
+    with pytest.raises(UsageError, match="data_weights"):
+        dataclasses.replace(recipe(Path("pictures")), data_weights=weights)
 
 
 def test_one_batch_can_be_learnt_by_heart(pictures: Path, tmp_path: Path) -> None:
     class OneBatch(CodecTask):
-        def batches(self, first_step: int) -> Generator[Tensor, None, None]:
-            batch = next(super().batches(0))
-            for _ in range(first_step, self.config.steps):
-                yield batch
+        def data(self) -> Dataset[Tensor]:
+            crops = super().data()
+            return [crops[number % 2] for number in range(60)]
 
     losses: list[float] = []
     settings = recipe(pictures, start="random", steps=30, validate_every=30)
@@ -388,8 +540,8 @@ def test_a_loss_that_is_not_finite_reaches_no_network_and_no_quantile(
     pictures: Path, tmp_path: Path
 ) -> None:
     class Bad(CodecTask):
-        def loss(self, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
-            loss, figures = super().loss(batch)
+        def loss(self, *given: Any) -> tuple[Tensor, dict[str, float]]:
+            loss, figures = super().loss(*given)
             return loss * math.inf, figures
 
     task = Bad(recipe(pictures, steps=2))
@@ -497,15 +649,15 @@ def assert_same_run(run: RunDirectory, other: RunDirectory) -> None:
 def test_exported_weights_are_the_average_and_ready_to_use(pictures: Path, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     trainer = Trainer(CodecTask(recipe(pictures, steps=2, lmbda=0.05)), run)
-    shapes = {k: v.shape for k, v in trainer.average.module.state_dict().items()}
+    shapes = {k: v.shape for k, v in trainer.learner.average.module.state_dict().items()}
     trainer.fit()
-    assert {k: v.shape for k, v in trainer.average.module.state_dict().items()} == shapes
+    assert {k: v.shape for k, v in trainer.learner.average.module.state_dict().items()} == shapes
     model, about = load_weights(run.weights_file("last"))
     assert about["arch"] == "mbt-paon"
     assert float(about["lmbda"]) == 0.05
     assert about["step"] == "2"
-    x = next(trainer.task.batches(0))
-    average = trainer.average.module.eval()
+    x = trainer.task.data()[0][None].float() / 255
+    average = trainer.learner.average.module.eval()
     with torch.no_grad():
         torch.testing.assert_close(model(x)["x_hat"], average(x)["x_hat"], rtol=0, atol=0)
         coded = model.compress(x)
@@ -519,7 +671,7 @@ def test_weights_that_no_tables_can_be_made_of_have_diverged(
     run = RunDirectory(tmp_path / "run")
     trainer = Trainer(CodecTask(recipe(pictures, steps=1, start="random")), run)
     with torch.no_grad():
-        for model in (trainer.task.model, trainer.average.module):
+        for model in (trainer.task.model, trainer.learner.average.module):
             for parameter in model.entropy_bottleneck.parameters():
                 parameter.fill_(math.nan)
     with pytest.raises(TrainingDiverged, match=r"^step 1: no weights file"):

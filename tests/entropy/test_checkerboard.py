@@ -169,3 +169,21 @@ def test_a_latent_out_of_range_is_refused() -> None:
 
     with pytest.raises(MalformedStream, match=rf"y at byte 0: a latent beyond ±{VALUE_LIMIT}"):
         walk()(np.zeros((HYPER, 4, 4)), stop)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (5, 1), (4, 7)])
+def test_symbols_know_their_positions(height: int, width: int) -> None:
+    hyper, latents = picture(height, width)
+    seen: list[np.ndarray] = []
+
+    def stop(tables: np.ndarray, values: np.ndarray) -> np.ndarray:
+        seen.append(values)
+        return values
+
+    def around_zero(deviations: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (np.zeros(means.shape, dtype=np.int64),) * 2
+
+    visited = walk(around_zero)
+    visited(hyper, stop, latents)
+    sums = np.bincount(visited.positions(height, width), np.concatenate(seen))
+    assert sums.tolist() == latents.sum(axis=0).ravel().tolist()

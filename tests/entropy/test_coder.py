@@ -9,7 +9,7 @@ from compressai.models.base import get_scale_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paoncodec.entropy.coder import VALUE_LIMIT, Estimator, Reader, SymbolModel, Writer
+from paoncodec.entropy.coder import VALUE_LIMIT, Estimator, Meter, Reader, SymbolModel, Writer
 from paoncodec.entropy.tables import PRECISION, FrozenTables, GaussianTables
 from paoncodec.errors import MalformedStream
 
@@ -124,8 +124,8 @@ def test_nothing_takes_no_bytes() -> None:
 def test_bits_of_a_few_values() -> None:
     model = MODELS["odd"]
     half, one_of_64 = 3, 5
-    assert model.bits(np.array([-3, -1]), np.array([half, half])) == 4.0
-    assert model.bits(np.array([30]), np.array([one_of_64])) == 6.0
+    tables = np.array([half, one_of_64, half])
+    assert model.bits(np.array([-3, 30, -1]), tables).tolist() == [2.0, 6.0, 2.0]
     # Escaped: the escape's own 6 bits, 4 for the length, a sign, the excess below its first bit.
     last = -32 + 62
     excess = {last + 1: 0, last + 2: 1, last + 3: 1, last + 4: 2, -33: 0, -34: 1, last + 256: 8}
@@ -153,8 +153,19 @@ def test_the_file_is_as_long_as_the_estimate(name: str, count: int) -> None:
 def test_estimates_add_up() -> None:
     tables, values = draw("gaussian", 500, seed=3)
     model = MODELS["gaussian"]
-    parts = sum(model.bits(values[i : i + 1], tables[i : i + 1]) for i in range(len(tables)))
-    assert model.bits(values, tables) == pytest.approx(parts)
+    parts = [model.bits(values[i : i + 1], tables[i : i + 1]) for i in range(len(tables))]
+    assert model.bits(values, tables).tolist() == np.concatenate(parts).tolist()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_meter_tells_the_bits_of_what_passes(name: str) -> None:
+    model = MODELS[name]
+    tables, values = draw(name, 300, seed=4)
+    groups = [(tables[:100], values[:100]), (tables[100:], values[100:])]
+    meter = Meter(model, Reader(model, encode(model, groups), "y"))
+    read = [meter(group, None) for group, _ in groups]
+    assert np.concatenate(read).tolist() == values.tolist()
+    assert meter.bits().tolist() == model.bits(values, tables).tolist()
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def as_ours(masked: MaskedConv2d) -> CausalConv2d:
     return ours
 
 
-def walk(watch: Callable[[np.ndarray], None] | None = None) -> CausalWalk:
+def walk(
+    watch: Callable[[np.ndarray], None] | None = None, select: Callable | None = None
+) -> CausalWalk:
     """A walk with a random network; ``watch`` is shown the context features."""
     context = as_ours(compressais())
     generator = torch.Generator().manual_seed(1)
@@ -56,7 +58,10 @@ def walk(watch: Callable[[np.ndarray], None] | None = None) -> CausalWalk:
         return deviations, means
 
     return CausalWalk(
-        exact_product(context.by_tap(), context.bias, "context"), head, TableSelector(TABLES), M
+        exact_product(context.by_tap(), context.bias, "context"),
+        head,
+        select or TableSelector(TABLES),
+        M,
     )
 
 
@@ -197,3 +202,21 @@ def test_a_latent_out_of_range_is_refused() -> None:
 
     with pytest.raises(MalformedStream, match=rf"y at byte 0: a latent beyond ±{VALUE_LIMIT}"):
         walk()(hyper, stop)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (5, 1), (4, 7)])
+def test_symbols_know_their_positions(height: int, width: int) -> None:
+    hyper, latents = picture(height, width)
+    seen: list[np.ndarray] = []
+
+    def stop(tables: np.ndarray, values: np.ndarray) -> np.ndarray:
+        seen.append(values)
+        return values
+
+    def around_zero(deviations: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (np.zeros(means.shape, dtype=np.int64),) * 2
+
+    visited = walk(select=around_zero)
+    visited(hyper, stop, latents)
+    sums = np.bincount(visited.positions(height, width), np.concatenate(seen))
+    assert sums.tolist() == latents.sum(axis=0).ravel().tolist()

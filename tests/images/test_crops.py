@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,15 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from paoncodec.errors import ImageError, UsageError
-from paoncodec.images.crops import CropDataset, CropSpec, EpochSampler, find_images, split
+from paoncodec.images.crops import (
+    CropDataset,
+    CropSequence,
+    CropSpec,
+    EpochOrder,
+    find_images,
+    find_unreadable,
+    split,
+)
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:
@@ -96,8 +105,9 @@ def test_workers_change_nothing(folder: Path) -> None:
     dataset = CropDataset(folder, CropSpec(size=16, shrink=(0.5, 0.8)))
 
     def batches(workers: int) -> list[torch.Tensor]:
-        sampler = EpochSampler(len(dataset), total=15, seed=1)
-        return list(DataLoader(dataset, batch_size=4, sampler=sampler, num_workers=workers))
+        numbers = [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9, 10], [11, 12]]
+        sequence = CropSequence(dataset, EpochOrder([1.0] * 6, seed=1))
+        return list(DataLoader(sequence, batch_sampler=numbers, num_workers=workers))
 
     for alone, shared in zip(batches(0), batches(2), strict=True):
         assert torch.equal(alone, shared)
@@ -178,7 +188,7 @@ def test_a_picture_that_is_not_carried_is_named(folder: Path) -> None:
         CropDataset(folder, CropSpec(size=16))[0]
 
 
-@pytest.mark.filterwarnings("ignore:training picture left out")
+@pytest.mark.filterwarnings("ignore:picture left out")
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(ImageError, match="none of the 1"):
@@ -195,7 +205,7 @@ def test_the_cache_keeps_to_its_budget_and_is_used(folder: Path) -> None:
         assert torch.equal(dataset[index], crop)
 
 
-@pytest.mark.filterwarnings("ignore:training picture left out")
+@pytest.mark.filterwarnings("ignore:picture left out")
 def test_without_a_budget_nothing_is_kept(folder: Path) -> None:
     dataset = CropDataset(folder, CropSpec(size=16))
     first, second = dataset[0], dataset[1]
@@ -276,24 +286,72 @@ def test_split_without_validation() -> None:
         split(NAMES, 1.0)
 
 
-def test_sampler_takes_every_picture_once_an_epoch() -> None:
-    indexes = list(EpochSampler(10, total=30, seed=2))
-    epochs = [indexes[start : start + 10] for start in (0, 10, 20)]
+def test_an_epoch_draws_every_picture_once() -> None:
+    order = EpochOrder([1.0] * 10, seed=2)
+    assert len(order) == 10
+    epochs = [[order[10 * epoch + place] for place in range(10)] for epoch in range(3)]
     assert [sorted(epoch) for epoch in epochs] == [
         list(range(start, start + 10)) for start in (0, 10, 20)
     ]
     assert len({tuple(index % 10 for index in epoch) for epoch in epochs}) == 3
 
 
-@pytest.mark.parametrize("start", [0, 1, 9, 10, 17, 33])
-def test_sampler_resumes_where_it_stopped(start: int) -> None:
-    whole = list(EpochSampler(10, total=33, seed=2))
-    rest = EpochSampler(10, total=33, seed=2, start=start)
-    assert list(rest) == whole[start:]
-    assert len(rest) == 33 - start
+def draws(order: EpochOrder, epoch: int) -> list[int]:
+    return [order[epoch * len(order) + place] for place in range(len(order))]
 
 
-def test_sampler_arguments_are_checked() -> None:
-    for count, total, start in ((0, 1, 0), (1, 1, 2), (1, 1, -1)):
+def test_weights_multiply_the_draws_of_an_epoch() -> None:
+    order = EpochOrder([1.0] * 5 + [3.0] * 4 + [1.5] * 6 + [0.25] * 8)
+    assert len(order) == 5 + 12 + 9 + 2
+    seen = [Counter(index % 23 for index in draws(order, epoch)) for epoch in range(40)]
+    for counts in seen:
+        assert [counts[p] for p in range(9)] == [1] * 5 + [3] * 4
+        assert sorted(counts[p] for p in range(9, 15)) == [1, 1, 1, 2, 2, 2]
+        assert sorted(counts[p] for p in range(15, 23)) == [0] * 6 + [1] * 2
+    # Which of them are drawn more often is another matter each epoch.
+    for picture in range(9, 23):
+        assert 2 <= sum(counts[picture] > (picture < 15) for counts in seen) <= 38
+
+
+def test_every_draw_is_a_crop_of_its_own() -> None:
+    order = EpochOrder([2.5] * 4 + [1.0] * 3)
+    indexes = [index for epoch in range(20) for index in draws(order, epoch)]
+    assert len(set(indexes)) == len(indexes)
+
+
+def test_a_picture_of_a_small_weight_is_drawn_all_the_same() -> None:
+    order = EpochOrder([1.0] * 5 + [0.01])
+    assert sorted(index % 6 for index in draws(order, 3)) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("weights", [[1.0] * 7, [0.5, 2.5, 2.5, 1.0]])
+def test_a_draw_depends_on_its_number_and_the_seed_alone(weights: list[float]) -> None:
+    whole = [EpochOrder(weights, seed=2)[k] for k in range(40)]
+    again = EpochOrder(weights, seed=2)
+    assert [again[k] for k in range(39, -1, -1)] == whole[::-1]
+    assert [EpochOrder(weights, seed=3)[k] for k in range(40)] != whole
+
+
+def test_orders_are_of_something() -> None:
+    for weights in ([], [1.0, 0.0]):
         with pytest.raises(UsageError):
-            EpochSampler(count, total, start=start)
+            EpochOrder(weights)
+    with pytest.raises(IndexError):
+        EpochOrder([1.0])[-1]
+
+
+def test_a_sequence_is_the_crops_in_their_order(folder: Path) -> None:
+    crops, order = CropDataset(folder, CropSpec(size=16)), EpochOrder([1.0] * 6, seed=1)
+    sequence = CropSequence(crops, order)
+    for number in (0, 5, 6, 17):
+        assert torch.equal(sequence[number], crops[order[number]])
+
+
+def test_unreadable_pictures_are_found(folder: Path) -> None:
+    (folder / "empty.png").touch()
+    (folder / "text.png").write_text("no picture")
+    paths = find_images(folder)
+    read, faults = find_unreadable(paths, seconds=60)
+    assert read == 8
+    assert sorted(Path(fault.split(":")[0]).name for fault in faults) == ["empty.png", "text.png"]
+    assert find_unreadable(paths, seconds=0)[0] == 1

@@ -308,6 +308,35 @@ def test_the_output_can_be_changed_in_place(build, shape, degrees, kind: Kind) -
         torch.testing.assert_close(found, grad)
 
 
+# ---- watching the denominator ----
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_hook_sees_the_denominator(kind: Kind, groups: int) -> None:
+    layer = randomised(PaLaConv2d(4, 6, 3, groups=groups, degrees=(1, 2), kind=kind))
+    x = torch.randn(2, 4, 5, 5)
+    seen: list[Tensor] = []
+    handle = layer.register_denominator_hook(seen.append)
+    y = layer(x)
+    handle.remove()
+    assert torch.equal(layer(x), y)
+    wide = F.pad(x, (1,) * 4, mode="replicate")
+    terms = [
+        F.conv2d(wide**k, weight, groups=groups)
+        for k, weight in enumerate(layer.terms("denominator"), 1)
+    ]
+    terms = [t.abs() for t in terms] if kind == "absolute" else terms
+    (q,) = seen
+    torch.testing.assert_close(q, 1 + sum(terms))
+    assert not q.requires_grad
+
+
+def test_without_a_denominator_there_is_nothing_to_watch() -> None:
+    with pytest.raises(ValueError, match="no denominator to watch"):
+        PaLaConv2d(4, 6, 3, degrees=(2, 0)).register_denominator_hook(print)
+
+
 # ---- forms a layer travels in ----
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {

@@ -11,7 +11,8 @@ import pytest
 
 import paoncodec
 from paoncodec import zoo
-from paoncodec.errors import UsageError
+from paoncodec.errors import ImageError, UsageError
+from paoncodec.evaluation.curves import Curve, level_at
 from paoncodec.images import read_image
 
 
@@ -23,8 +24,7 @@ def measuring(tool):
 @pytest.fixture(scope="module")
 def result(measuring, pictures, tiny_weights):
     images = sorted(pictures.glob("*.png"))
-    weights = zoo.resolve(tiny_weights)
-    return measuring.report(images, weights, str(tiny_weights), "noise")
+    return measuring.report(images, str(tiny_weights), "noise")
 
 
 def a_card(**changes) -> zoo.WeightsCard:
@@ -67,29 +67,17 @@ def test_psnr_is_the_mean_of_that_of_the_decoded_pictures(result, pictures, tiny
 
 
 def test_peers_have_a_point_for_each_quality_and_improve_with_it(result, measuring):
-    for name, (_, qualities) in measuring.PEERS.items():
+    for name, qualities in measuring.PEERS.items():
         points = result["peers"][name]["curve"]
         assert [point["quality"] for point in points] == list(qualities)
         assert points[-1]["bpp"] > points[0]["bpp"]
         assert points[-1]["psnr"] > points[0]["psnr"]
 
 
-def test_a_curve_is_interpolated_on_log_rate(measuring):
-    points = [measuring.Point(2.0**k, 30 + 3.0 * k) for k in (1, -2, 0, -1)]
-    assert measuring.psnr_at(2**0.5, points) == pytest.approx(31.5)
-    assert measuring.psnr_at(0.5, points) == pytest.approx(27)
-
-
-@pytest.mark.parametrize("bpp", [0.24, 2.01])
-def test_a_curve_is_not_extrapolated(measuring, bpp):
-    points = [measuring.Point(2.0**k, 30 + 3.0 * k) for k in range(-2, 2)]
-    assert measuring.psnr_at(bpp, points) is None
-
-
 def test_the_gain_is_that_over_the_curve(result, measuring):
     for peer in result["peers"].values():
-        points = [measuring.Point(point["bpp"], point["psnr"]) for point in peer["curve"]]
-        level = measuring.psnr_at(result["bpp"], points)
+        points = [(point["bpp"], point["psnr"]) for point in peer["curve"]]
+        level = level_at(result["bpp"], Curve("peer", *zip(*points, strict=True)))
         assert peer["gain_db"] == (None if level is None else result["psnr"] - level)
 
 
@@ -99,6 +87,7 @@ def test_a_card_takes_the_figures_and_keeps_those_of_other_sets(result, measurin
     assert card.results["other"] == {"bpp": 1.0}
     assert card.results["noise"] == {
         "images": 2,
+        "quality": 4.0,
         "bytes": result["bytes"],
         "bpp": pytest.approx(result["bpp"], abs=1e-5),
         "psnr": pytest.approx(result["psnr"], abs=1e-4),
@@ -132,3 +121,19 @@ def test_from_shipped_weights_to_a_card_with_results(
 def test_a_card_that_is_not_there_is_named(measuring, pictures, tiny_weights):
     with pytest.raises(UsageError, match="nobody"):
         measuring.main([str(tiny_weights), "--images", str(pictures), "--card", "nobody"])
+
+
+def test_a_picture_that_cannot_be_read_ends_it(measuring, tiny_weights, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"not a picture")
+    with pytest.raises(ImageError, match=r"a\.png"):
+        measuring.main([str(tiny_weights), "--images", str(tmp_path)])
+
+
+def test_a_model_of_all_qualities_is_measured_at_one(measuring, pictures, variable_weights):
+    images = sorted(pictures.glob("*.png"))
+    results = [
+        measuring.report(images, str(variable_weights), "waves", quality) for quality in (None, 2.0)
+    ]
+    assert [result["quality"] for result in results] == [4.0, 2.0]
+    assert results[0]["bytes"] > results[1]["bytes"]
+    assert results[1]["command"].endswith(" --quality 2")

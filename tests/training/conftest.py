@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from paoncodec.training import TrainConfig
+from paoncodec.training import Samples, TrainConfig
+
+
+class Points(Dataset[Tensor]):
+    """Random points, each a function of its number."""
+
+    def __getitem__(self, number: int) -> Tensor:
+        return torch.randn(3, generator=torch.Generator().manual_seed(number))
 
 
 @dataclass
@@ -22,19 +30,19 @@ class ToyTask:
         config: settings of the loop.
         bad_steps: 0-based steps whose loss is not finite.
         rate: learning rate.
+        dropout: how much noise of torch's default generator there is beside the samples' own.
     """
 
     config: TrainConfig
     bad_steps: tuple[int, ...] = ()
     rate: float = 0.1
+    dropout: float = 0.1
     may_change = frozenset({"train.steps", "train.workers"})
     model: nn.Module = field(init=False)
-    closed: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         torch.manual_seed(self.config.seed)
         self.model = nn.Linear(3, 1)
-        self._step = 0
 
     def describe(self) -> dict[str, Any]:
         return {"rate": self.rate, "train": asdict(self.config)}
@@ -49,18 +57,15 @@ class ToyTask:
         ]
         return [torch.optim.Adam([group]) for group in groups]
 
-    def batches(self, first_step: int) -> Generator[Tensor, None, None]:
-        try:
-            for step in range(first_step, self.config.steps):
-                self._step = step
-                yield torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
-        finally:
-            self.closed = True
+    def data(self) -> Dataset[Tensor]:
+        return Points()
 
-    def loss(self, batch: Tensor) -> tuple[Tensor, dict[str, float]]:
-        noisy = batch + 0.1 * torch.randn(batch.shape)
-        loss = (self.model(noisy) - batch.sum(1, keepdim=True)).square().mean()
-        if self._step in self.bad_steps:
+    def loss(
+        self, model: Callable[..., Any], batch: Tensor, samples: Samples
+    ) -> tuple[Tensor, dict[str, float]]:
+        noisy = batch + 0.1 * samples.uniform(3) + self.dropout * torch.randn(len(batch), 3)
+        loss = (model(noisy) - batch.sum(1, keepdim=True)).square().mean()
+        if samples.numbers.start // self.config.batch_size in self.bad_steps:
             loss = loss * torch.nan
         return loss, {"loss": loss.item()}
 
@@ -68,10 +73,13 @@ class ToyTask:
         held_out = torch.randn(8, 3, generator=torch.Generator().manual_seed(999))
         return {"loss": (model(held_out) - held_out.sum(1, keepdim=True)).square().mean().item()}
 
+    def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
+        return {"weights": model.weight.expand(3, 1, 3).sigmoid()}
+
     def export(self, model: nn.Module, path: str, metadata: dict[str, str]) -> None:
         Path(path).write_text(f"{metadata['step']} {model.weight.tolist()}")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy() -> type[ToyTask]:
     return ToyTask

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import re
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from paoncodec.errors import UsageError, WeightsError
+from paoncodec.errors import PictureLeftOut, UsageError, WeightsError
 from paoncodec.training import (
     Progress,
     RunDirectory,
@@ -18,7 +22,14 @@ from paoncodec.training import (
     TrainingStopped,
 )
 
-CONFIG: dict[str, Any] = {"warmup": 0, "ema": 0.5, "validate_every": 4, "patience": 3}
+CONFIG: dict[str, Any] = {
+    "batch_size": 4,
+    "warmup": 0,
+    "ema": 0.5,
+    "validate_every": 4,
+    "patience": 3,
+    "workers": 0,
+}
 
 
 def config(**settings: Any) -> TrainConfig:
@@ -94,7 +105,7 @@ def test_a_killed_run_repeats_what_it_lost(
     task = toy(config(), bad_steps=(2, 6))
     with pytest.raises(Killed):
         Trainer(task, run, kill_at(killed)).fit()
-    assert task.closed
+    assert multiprocessing.active_children() == []
     assert len(run.records()) >= killed  # more than the checkpoint knows
     run = RunDirectory(tmp_path / "run", resume=True)
     again = Trainer(toy(config(), bad_steps=(2, 6)), run)
@@ -123,14 +134,14 @@ def test_the_average_is_the_exponential_one(toy: type[Any], tmp_path: Path) -> N
     share = [0.75**9, *(0.25 * 0.75 ** (9 - k) for k in range(1, 10))]
     assert sum(share) == pytest.approx(1)
     wanted = sum(s * w for s, w in zip(share, seen, strict=True))
-    torch.testing.assert_close(trainer.average.module.weight, wanted)
+    torch.testing.assert_close(trainer.learner.average.module.weight, wanted)
 
 
 def test_learning_rates_follow_the_schedule(toy: type[Any], tmp_path: Path) -> None:
     settings = config(warmup=4, hold=0.5)
     trainer = Trainer(toy(settings, rate=0.2), RunDirectory(tmp_path / "run"))
     rates: list[float] = []
-    trainer.listener = lambda p: rates.append(trainer.optimizers[1].param_groups[0]["lr"])
+    trainer.listener = lambda p: rates.append(trainer.learner.optimizers[1].param_groups[0]["lr"])
     trainer.fit()
     assert rates == pytest.approx([0.2 * settings.rate_factor(s) for s in range(10)])
 
@@ -143,8 +154,11 @@ def test_a_non_finite_step_changes_nothing_and_is_counted(toy: type[Any], tmp_pa
     counts: list[int] = []
 
     def listen(progress: Progress) -> None:
-        tensors = [*task.model.state_dict().values(), *trainer.average.state_dict().values()]
-        for optimizer in trainer.optimizers:
+        tensors = [
+            *task.model.state_dict().values(),
+            *trainer.learner.average.state_dict().values(),
+        ]
+        for optimizer in trainer.learner.optimizers:
             tensors += [v for s in optimizer.state.values() for v in s.values()]
         states.append([t.clone() for t in tensors])
         counts.append(progress.skipped)
@@ -164,8 +178,8 @@ def test_a_non_finite_gradient_behind_a_finite_loss_is_skipped_too(
     toy: type[Any], tmp_path: Path
 ) -> None:
     class Task(toy):
-        def loss(self, batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-            loss, figures = super().loss(batch)
+        def loss(self, *given: Any) -> tuple[torch.Tensor, dict[str, float]]:
+            loss, figures = super().loss(*given)
             return loss + (self.model.bias * 0).sqrt().sum(), figures  # gradient 0 · inf
 
     trainer = Trainer(Task(config(patience=100)), RunDirectory(tmp_path / "run"))
@@ -180,7 +194,7 @@ def test_a_loss_that_stays_non_finite_stops_with_the_step(toy: type[Any], tmp_pa
     with pytest.raises(TrainingDiverged, match=r"^step 7: .* 3 times in a row") as caught:
         Trainer(task, run).fit()
     assert caught.value.exit_code == 1
-    assert task.closed
+    assert multiprocessing.active_children() == []
     state = run.load()
     assert state is not None
     assert (state["step"], state["skipped"]) == (4, 1)  # from before they began
@@ -281,10 +295,10 @@ def test_other_settings_are_refused_and_the_run_is_left_alone(
 ) -> None:
     run = RunDirectory(tmp_path / "run")
     Trainer(toy(config()), run).fit()
-    before = {p.name: p.read_bytes() for p in run.path.iterdir()}
+    before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
     with pytest.raises(UsageError, match=r"rate was 0.1, now 0.2; train\.seed was 0, now 1;"):
         Trainer(toy(config(seed=1), rate=0.2), RunDirectory(run.path, resume=True))
-    assert {p.name: p.read_bytes() for p in run.path.iterdir()} == before
+    assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
 
 
 def test_settings_are_free_until_there_is_a_checkpoint(toy: type[Any], tmp_path: Path) -> None:
@@ -318,7 +332,7 @@ def test_a_full_disk_at_a_checkpoint_keeps_the_last_one(toy: type[Any], tmp_path
     task = Task(config())
     with pytest.raises(TrainingStopped, match="No space left"):
         Trainer(task, run).fit()
-    assert task.closed
+    assert multiprocessing.active_children() == []
     state = run.load()
     assert state is not None
     assert state["step"] == 4
@@ -345,7 +359,7 @@ def test_weights_that_cannot_be_exported_stop_with_the_step_and_keep_the_checkpo
     with pytest.raises(TrainingDiverged, match=r"^step 8: .*Invalid pmf") as caught:
         Trainer(task, run).fit()
     assert caught.value.exit_code == 1
-    assert task.closed
+    assert multiprocessing.active_children() == []
     state = run.load()
     assert state is not None
     assert state["step"] == 4
@@ -364,3 +378,133 @@ def test_exported_files_do_not_tell_the_time(toy: type[Any], tmp_path: Path) -> 
     Trainer(Task(config(steps=4)), RunDirectory(tmp_path / "run")).fit()
     assert told
     assert all(metadata == {"step": "4"} for metadata in told)
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_micro_batches_are_the_whole_batch(
+    toy: type[Any], tmp_path: Path, log_each_step: None, accumulate: int
+) -> None:
+    runs = []
+    for parts in (1, accumulate):
+        run = RunDirectory(tmp_path / f"{parts}")
+        settings = config(batch_size=8, accumulate=parts)
+        assert Trainer(toy(settings, dropout=0), run).fit()
+        runs.append(run)
+    for one, other in zip(*(without_time(run.records()) for run in runs), strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+    whole, parted = (run.load() for run in runs)
+    assert whole is not None
+    assert parted is not None
+    torch.testing.assert_close(parted["average"], whole["average"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_lower_precision_learns_and_resumes(
+    toy: type[Any], tmp_path: Path, log_each_step: None, precision: str
+) -> None:
+    dtypes = set()
+
+    class Task(toy):
+        def loss(self, model: Callable[..., Any], batch: torch.Tensor, samples: Any) -> Any:
+            def called(x: torch.Tensor) -> torch.Tensor:
+                out = model(x)
+                dtypes.add(out.dtype)
+                return out.float()
+
+            return super().loss(called, batch, samples)
+
+    settings = config(steps=200, validate_every=100, precision=precision)
+    whole = RunDirectory(tmp_path / "whole")
+    assert Trainer(Task(settings), whole).fit()
+    assert dtypes == {getattr(torch, precision)}
+    assert whole.records()[-1]["validation_loss"] < 0.05
+    first = Trainer(Task(settings), RunDirectory(tmp_path / "parts"))
+    first.listener = lambda p: first.request_stop() if p.step == 123 else None
+    first.fit()
+    parts = RunDirectory(tmp_path / "parts", resume=True)
+    assert Trainer(Task(settings), parts).fit()
+    assert_same_run(parts, whole)
+
+
+def test_float16_finds_the_scale_of_its_loss(toy: type[Any], tmp_path: Path) -> None:
+    class Task(toy):
+        def loss(self, *given: Any) -> tuple[torch.Tensor, dict[str, float]]:
+            loss, figures = super().loss(*given)
+            return loss * 1000, figures  # its gradient times 2^16 is beyond float16
+
+    trainer = Trainer(
+        Task(config(steps=30, precision="float16", patience=20)), RunDirectory(tmp_path / "run")
+    )
+    assert trainer.fit()
+    assert 3 <= trainer.skipped < 20
+    assert trainer.learner._scaler.get_scale() == 2.0 ** (16 - trainer.skipped)
+
+
+class Incomplete(torch.utils.data.Dataset[torch.Tensor]):
+    """Points of which every fifth is another's, its picture being damaged."""
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        if number % 5 == 0:
+            text = f"picture left out: {number % 3}.png: damaged"
+            warnings.warn(text, PictureLeftOut, stacklevel=1)
+        return torch.randn(3, generator=torch.Generator().manual_seed(number))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_picture_left_out_is_told_once_and_recorded(
+    toy: type[Any], tmp_path: Path, workers: int
+) -> None:
+    class Task(toy):
+        def data(self) -> Incomplete:
+            return Incomplete()
+
+        def start(self) -> None:
+            super().start()
+            warnings.warn("picture left out: first.png: damaged", PictureLeftOut, stacklevel=1)
+
+        def validate(self, model: torch.nn.Module) -> dict[str, float]:
+            warnings.warn("picture left out: held.png: damaged", PictureLeftOut, stacklevel=1)
+            return super().validate(model)
+
+    told: list[str] = []
+    run = RunDirectory(tmp_path / "run")
+    trainer = Trainer(Task(config(workers=workers)), run, tell=told.append)
+    trainer.fit()
+    names = ["first", "0", "2", "1", "held"]
+    assert [re.findall(r"out: (\w+)\.png", text) for text in told] == [[name] for name in names]
+    assert trainer.left_out == told
+    records = [r["left_out"] for r in run.records() if "left_out" in r]
+    assert sorted(text for texts in records for text in texts) == sorted(told)
+
+
+def test_a_user_of_python_is_warned(toy: type[Any], tmp_path: Path) -> None:
+    class Task(toy):
+        def data(self) -> Incomplete:
+            return Incomplete()
+
+    with pytest.warns(UserWarning, match=r"0\.png"):
+        Trainer(Task(config(steps=1)), RunDirectory(tmp_path / "run")).fit()
+
+
+def test_without_tensorboard_a_run_says_so_once(
+    toy: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    told: list[str] = []
+    run = RunDirectory(tmp_path / "run")
+    Trainer(toy(config()), run, tell=told.append).fit()
+    assert told == ["TensorBoard is not installed: metrics go to metrics.jsonl alone"]
+    assert [r["step"] for r in run.records()] == [4, 8, 10]
+
+
+def test_a_checkpoint_of_another_model_is_named(toy: type[Any], tmp_path: Path) -> None:
+    class Wider(toy):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            self.model = torch.nn.Linear(3, 2)
+
+    run = RunDirectory(tmp_path / "run")
+    Trainer(toy(config()), run).fit()
+    with pytest.raises(WeightsError, match=r"last\.pt: of another model") as caught:
+        Trainer(Wider(config()), RunDirectory(run.path, resume=True))
+    assert "\n" not in str(caught.value)
