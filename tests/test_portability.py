@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import paoncodec
-from paoncodec.codecs import MBTPaon, load_weights, save_weights
+from paoncodec.codecs import ELICPaon, MBTPaon, load_weights, save_weights
+from paoncodec.codecs.exact_codec import ExactCodec
 
 #: An old processor: what torch, oneDNN, MKL, NumPy and OpenBLAS do without newer instructions.
 BASELINE = {
@@ -45,17 +46,17 @@ PROCESS = """
 import hashlib, json, sys
 from pathlib import Path
 import numpy as np, torch
-from paoncodec.codecs import exact_mbt, load_weights
+from paoncodec.codecs import exact_model, load_weights
 
 said = hashlib.sha256()
 
-class Listening(exact_mbt.TableSelector):
+class Listening(exact_model.TableSelector):
     def __call__(self, deviations, means):
         for values in (deviations, means):
             said.update((values + 0.0).tobytes())  # no negative zeros
         return super().__call__(deviations, means)
 
-exact_mbt.TableSelector = Listening
+exact_model.TableSelector = Listening
 folder = Path(sys.argv[1])
 exact = load_weights(folder / "weights.safetensors")[0].exact()
 y, z = (torch.from_numpy(np.load(folder / name)) for name in ("y.npy", "z.npy"))
@@ -95,9 +96,9 @@ def run_everywhere(folder: Path) -> dict[str, dict[str, Any]]:
     return {name: json.loads(out) for name, (out, _) in outputs.items()}
 
 
-def check(model: MBTPaon, y: Tensor, z: Tensor, folder: Path) -> None:
+def check(model: ExactCodec, arch: str, y: Tensor, z: Tensor, folder: Path) -> None:
     """Encodes here, then everywhere, and compares."""
-    save_weights(model, folder / "weights.safetensors", "mbt-paon", {})
+    save_weights(model, folder / "weights.safetensors", arch, {})
     np.save(folder / "y.npy", y.numpy())
     np.save(folder / "z.npy", z.numpy())
     coded = load_weights(folder / "weights.safetensors")[0].exact().encode(y, z)
@@ -133,7 +134,24 @@ def test_small_model(tmp_path: Path) -> None:
         layer.weight.mul_(2)
     y = torch.randn(16, 12, 20) * deviations[:, None, None]
     y[torch.rand(y.shape) < 0.01] = 300
-    check(model, y, torch.randn(8, 3, 5) * 4, tmp_path)
+    check(model, "mbt-paon", y, torch.randn(8, 3, 5) * 4, tmp_path)
+
+
+@torch.no_grad()
+def test_small_elic(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = ELICPaon(8, 16, (2, 4, 10), channel_widths=(24, 12), shift="none")
+    deviations = torch.logspace(-1, 1.5, 16)
+    for layer, part in zip(model.predictors(), deviations.split(model.groups), strict=True):
+        layer.weight.mul_(3)
+        layer.bias[: len(part)] = part
+    # Denominators that count: quotients are the only operations here that round by themselves.
+    for name, parameter in model.named_parameters():
+        if name.startswith("latent_codec.y.") and name.endswith("denominator"):
+            parameter.mul_(10)
+    y = torch.randn(16, 12, 20) * deviations[:, None, None]
+    y[torch.rand(y.shape) < 0.01] = 300
+    check(model, "elic-paon", y, torch.randn(8, 3, 5) * 4, tmp_path)
 
 
 @pytest.mark.slow
@@ -148,4 +166,4 @@ def test_the_papers_sizes(tmp_path: Path) -> None:
     y *= (deviations / y.std(dim=(1, 2)))[:, None, None]
     z = model.h_a(y[None])[0]
     model.entropy_parameters[-1].bias[:192] = deviations
-    check(model, y, z * (3 / z.std()), tmp_path)
+    check(model, "mbt-paon", y, z * (3 / z.std()), tmp_path)

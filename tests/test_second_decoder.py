@@ -6,7 +6,7 @@ It shares no code with the package and uses neither torch nor constriction; it i
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from paoncodec.codecs import MBTPaon, load_weights, save_weights
+from paoncodec.codecs import ELIC2022, ELICPaon, MBTPaon, load_weights, save_weights
 from paoncodec.entropy import FrozenTables, GaussianTables, SymbolModel, Writer
 
 Group = list[tuple[int, int]]
@@ -106,8 +106,21 @@ def leaky(a: np.ndarray) -> np.ndarray:
     return np.where(a >= 0, a, below)
 
 
+def convolved(a: np.ndarray, weight: np.ndarray, border: str) -> np.ndarray:
+    """Sums of products of a convolution that keeps the sides."""
+    side, (_, height, width) = weight.shape[2], a.shape
+    padded = np.pad(a, ((0, 0), *[(side // 2, side // 2)] * 2), border)
+    out = np.zeros((len(weight), height, width), dtype=np.int64)
+    for u, v in np.ndindex(side, side):
+        seen = padded[:, u : u + height, v : v + width]
+        out += np.einsum("oc,chw->ohw", weight[:, :, u, v], seen)
+    return out
+
+
 class SecondDecoder:
     """The latents of a file, from the weights file and the two payloads."""
+
+    prior = "entropy_bottleneck"
 
     def __init__(self, weights: Path) -> None:
         t = self.tensors = load_file(weights)
@@ -115,8 +128,7 @@ class SecondDecoder:
         self.z_tables, self.y_tables = (
             Tables(*(t[f"{which}.{name}"] for name in names)) for which in ("z_tables", "y_tables")
         )
-        self.median = grid(t["entropy_bottleneck.quantiles"][:, 0, 1], 14).clip(-(2**26), 2**26)
-        self.channels = len(t["entropy_parameters.4.weight"]) // 2
+        self.median = grid(t[f"{self.prior}.quantiles"][:, 0, 1], 14).clip(-(2**26), 2**26)
 
     def layer(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         return grid(self.tensors[f"{name}.weight"], 16), grid(self.tensors[f"{name}.bias"], 30)
@@ -132,13 +144,7 @@ class SecondDecoder:
 
     def convolution(self, a: np.ndarray, name: str) -> np.ndarray:
         weight, bias = self.layer(name)
-        _, height, width = a.shape
-        padded = np.pad(a, ((0, 0), (1, 1), (1, 1)))
-        out = np.zeros((len(weight), height, width), dtype=np.int64)
-        for u, v in np.ndindex(3, 3):
-            seen = padded[:, u : u + height, v : v + width]
-            out += np.einsum("oc,chw->ohw", weight[:, :, u, v], seen)
-        return settle(out + bias[:, None, None])
+        return settle(convolved(a, weight, "constant") + bias[:, None, None])
 
     def hyper(self, z: np.ndarray) -> np.ndarray:
         a = (2**14 * z + self.median[:, None, None]).clip(-(2**26), 2**26)
@@ -153,11 +159,17 @@ class SecondDecoder:
         sums = bias.copy()
         for t, (dh, dw) in enumerate(taps):
             sums += weight[:, :, t] @ (2**14 * padded[:, h + 2 + dh, w + 2 + dw])
-        a = np.concatenate([hyper[:, h, w], settle(sums)])
+        return self.chain("entropy_parameters", [hyper[:, h, w], settle(sums)], leaky)
+
+    def chain(
+        self, network: str, inputs: Sequence[np.ndarray], act: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """Three linear layers at one position, with an activation between two of them."""
+        a = np.concatenate(inputs)
         for name in ("0", "2", "4"):
-            weight, bias = self.layer(f"entropy_parameters.{name}")
+            weight, bias = self.layer(f"{network}.{name}")
             a = settle(weight[:, :, 0, 0] @ a + bias)
-            a = a if name == "4" else leaky(a)
+            a = a if name == "4" else act(a)
         return a
 
     def table(self, deviation: int, mean: int) -> tuple[int, int]:
@@ -167,6 +179,14 @@ class SecondDecoder:
         step = (mean + 2**13 - 2**14 * centre) * int(steps[level]) // 2**14
         return int(steps[:level].sum()) + step, centre
 
+    def chosen(self, outputs: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+        """(table, centre) of each channel of each position, from what the network says of it."""
+        return [
+            self.table(int(deviation), int(mean))
+            for out in outputs
+            for deviation, mean in zip(*np.split(out, 2), strict=True)
+        ]
+
     def decode(
         self, z_data: bytes, y_data: bytes, shape: tuple[int, int]
     ) -> tuple[np.ndarray, ...]:
@@ -174,22 +194,106 @@ class SecondDecoder:
         each = [k for k in range(len(self.median)) for _ in range(shape[0] * shape[1])]
         z = np.array(self.z_tables.read(coder, each)).reshape(-1, *shape)
         assert coder.at_the_end()
-        hyper, coder = self.hyper(z), RangeDecoder(y_data)
-        height, width = 4 * shape[0], 4 * shape[1]
-        y = np.zeros((self.channels, height, width), dtype=np.int64)
-        for g in range(width + 3 * (height - 1)):
-            here = [(h, g - 3 * h) for h in range(height) if 0 <= g - 3 * h < width]
-            chosen = [
-                self.table(int(out[k]), int(out[self.channels + k]))
-                for out in (self.parameters(hyper, y, h, w) for h, w in here)
-                for k in range(self.channels)
-            ]
-            values = self.y_tables.read(coder, [table for table, _ in chosen])
-            for i, (value, (_, centre)) in enumerate(zip(values, chosen, strict=True)):
-                h, w = here[i // self.channels]
-                y[i % self.channels, h, w] = value + centre
+        coder = RangeDecoder(y_data)
+        y = self.latents(self.hyper(z), coder)
         assert coder.at_the_end()
         return z, y
+
+    def latents(self, hyper: np.ndarray, coder: RangeDecoder) -> np.ndarray:
+        channels = len(self.tensors["entropy_parameters.4.bias"]) // 2
+        _, height, width = hyper.shape
+        y = np.zeros((channels, height, width), dtype=np.int64)
+        for g in range(width + 3 * (height - 1)):
+            here = [(h, g - 3 * h) for h in range(height) if 0 <= g - 3 * h < width]
+            self.read(y, here, [self.parameters(hyper, y, h, w) for h, w in here], coder)
+        return y
+
+    def read(
+        self, y: np.ndarray, here: Group, outputs: Sequence[np.ndarray], coder: RangeDecoder
+    ) -> None:
+        """The next group of symbols: all channels of ``y`` at some positions."""
+        chosen = self.chosen(outputs)
+        values = self.y_tables.read(coder, [table for table, _ in chosen])
+        for i, (value, (_, centre)) in enumerate(zip(values, chosen, strict=True)):
+            h, w = here[i // len(y)]
+            y[i % len(y), h, w] = value + centre
+
+
+class SecondDecoderOfELIC(SecondDecoder):
+    """Section "Latents of ELIC"."""
+
+    prior = "latent_codec.hyper.entropy_bottleneck"
+    group = "latent_codec.y.latent_codec.y{}"
+
+    def hyper(self, z: np.ndarray) -> np.ndarray:
+        a = (2**14 * z + self.median[:, None, None]).clip(-(2**26), 2**26)
+        for i in (0, 2):
+            a = np.maximum(self.transposed(a, f"latent_codec.hyper.h_s.{i}"), 0)
+        # With stride 1 it is a convolution whose kernel is mirrored.
+        weight, bias = self.layer("latent_codec.hyper.h_s.4")
+        mirrored = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        return settle(convolved(a, mirrored, "constant") + bias[:, None, None])
+
+    def latents(self, hyper: np.ndarray, coder: RangeDecoder) -> np.ndarray:
+        _, height, width = hyper.shape
+        y, k = np.zeros((0, height, width), dtype=np.int64), 0
+        while (name := self.group.format(k)) + ".context_prediction.bias" in self.tensors:
+            channels = len(self.tensors[f"{name}.entropy_parameters.4.bias"]) // 2
+            here = np.zeros((channels, height, width), dtype=np.int64)
+            side = np.concatenate((self.channel_context(k, y), hyper)) if k else hyper
+            for parity in (0, 1):
+                places = [p for p in np.ndindex(height, width) if sum(p) % 2 == parity]
+                outputs = [self.outputs(name, here, side, h, w) for h, w in places]
+                self.read(here, places, outputs, coder)
+            y, k = np.concatenate((y, here)), k + 1
+        return y
+
+    def outputs(self, name: str, here: np.ndarray, side: np.ndarray, h: int, w: int) -> np.ndarray:
+        inputs = [self.spatial_context(f"{name}.context_prediction", here, h, w), side[:, h, w]]
+        return self.chain(f"{name}.entropy_parameters", inputs, lambda a: np.maximum(a, 0))
+
+    def spatial_context(self, name: str, y: np.ndarray, h: int, w: int) -> np.ndarray:
+        polynomials = self.polynomials(name)
+        if (h + w) % 2 == 0:
+            return np.zeros(len(polynomials[0]), dtype=np.int64)
+        taps = [(dh, dw) for dh in range(-2, 3) for dw in range(-2, 3) if (dh + dw) % 2]
+        padded = 2**14 * np.pad(y, ((0, 0), (2, 2), (2, 2)))
+        seen = np.stack([padded[:, h + 2 + dh, w + 2 + dw] for dh, dw in taps], axis=1)
+        return self.pade(name, [np.einsum("oct,ct->o", p, seen) for p in polynomials])
+
+    def channel_context(self, k: int, y: np.ndarray) -> np.ndarray:
+        prefix, a = f"latent_codec.y.channel_context.y{k}.", 2**14 * y
+        layers = {n.rsplit(".", 1)[0] for n in self.tensors if n.startswith(prefix)}
+        numbers = sorted(int(name.removeprefix(prefix)) for name in layers)
+        for i in numbers:
+            name = f"{prefix}{i}"
+            if i and 1 not in numbers:
+                a = np.maximum(a, 0)
+            if f"{name}.weight" in self.tensors:
+                a = self.convolution(a, name)
+            else:
+                a = self.pade(name, [convolved(a, p, "edge") for p in self.polynomials(name)])
+        return a
+
+    def polynomials(self, name: str) -> list[np.ndarray]:
+        """Weights of the numerator and, where there is one, of the denominator."""
+        names = [f"{name}.{part}" for part in ("numerator", "denominator")]
+        return [grid(self.tensors[n], 16) for n in names if n in self.tensors]
+
+    def pade(self, name: str, sums: Sequence[np.ndarray]) -> np.ndarray:
+        """From the sums of products with each polynomial, outputs in the first dimension."""
+        num, *den = (settle(part) for part in sums)
+        a0 = grid(self.tensors[f"{name}.bias"], 14).clip(-(2**26), 2**26)
+        a0 = a0.reshape(-1, *[1] * (num.ndim - 1))
+        p = (a0 + num).clip(-(2**26), 2**26)
+        if not den:
+            return p
+        q = (2**14 + den[0]).clip(-(2**26), 2**26)
+        tops, bottoms = q * p + 2**14 * a0, q * q + 2**28
+        # Python divides integers as IEEE 754 does, and rounds half to even.
+        pairs = zip(tops.ravel().tolist(), bottoms.ravel().tolist(), strict=True)
+        values = [round(2**14 * (top / bottom)) for top, bottom in pairs]
+        return np.array(values).reshape(p.shape).clip(-(2**26), 2**26)
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +327,51 @@ def test_it_decodes_what_the_package_encodes(weights: Path, shape: tuple[int, in
     assert np.array_equal(z_int, exact.round_z(z))
     data = z_int.astype("<i4").tobytes() + y_int.astype("<i4").tobytes()
     assert zlib.crc32(data) == coded.digest
+
+
+ELIC = {
+    "groups": (2, 1, 3),
+    "hyper_width": 5,
+    "hyper_synthesis": (9, 12),
+    "hyper_out": 10,
+    "channel_widths": (7,),
+    "channel_kernels": (5, 3),
+    "parameter_widths": ((14, 11), (12, 13), (15, 11)),
+    "shift": "none",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "arch", "options"),
+    [
+        (ELICPaon, "elic-paon", {}),
+        (ELICPaon, "elic-paon", {"relu": True, "spatial_out": (3, 2, 4)}),
+        (ELICPaon, "elic-paon", {"channel_widths": (), "channel_kernels": (1,)}),
+        (ELIC2022, "elic-2022", {}),
+    ],
+)
+@torch.no_grad()
+def test_it_decodes_what_elic_encodes(
+    kind: type[ELICPaon], arch: str, options: dict[str, object], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = kind(4, 6, **{**ELIC, **options})
+    model.entropy_bottleneck.quantiles += torch.linspace(-2.3, 3.1, 5)[:, None, None]
+    for name, parameter in model.named_parameters():
+        if ".context_prediction." in name or ".channel_context." in name:
+            parameter.mul_(4)
+    for layer in model.predictors():
+        layer.weight *= 4
+        layer.bias[: len(layer.bias) // 2] = torch.logspace(-1, 1.5, len(layer.bias) // 2)
+    path = tmp_path / "weights.safetensors"
+    save_weights(model, path, arch, {}, half=True)
+    y, z = torch.randn(6, 8, 4) * 4, torch.randn(5, 2, 1) * 8
+    y[0, 1, 2], y[5, 3, 3] = 4095, -4095
+    exact = load_weights(path)[0].exact()
+    coded = exact.encode(y, z)
+    z_int, y_int = SecondDecoderOfELIC(path).decode(coded.z, coded.y, (2, 1))
+    assert np.array_equal(y_int, y.round().numpy())
+    assert np.array_equal(z_int, exact.round_z(z))
 
 
 def odd_tables() -> FrozenTables:

@@ -64,6 +64,12 @@ class GainUnit(nn.Module):
             raise ValueError(f"quality {value}: legal is {LOWEST:g} to {HIGHEST:g}")
         return each.expand(batch)
 
+    @torch.no_grad()
+    def rescale(self, factor: float) -> None:
+        """Multiplies all gains, and divides their counterparts."""
+        self.log_gain.add_(math.log(factor))
+        self.log_inverse.sub_(math.log(factor))
+
     def extra_repr(self) -> str:
         return f"{self.log_gain.shape[1]}"
 

@@ -12,16 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from compressai.layers import GDN
 from compressai.models import CompressionModel
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from paoncodec.codecs.mbt import MBTPaon
 from paoncodec.codecs.noise import noise_of
 from paoncodec.codecs.rate import draw_qualities, lmbdas_of, shares_of
-from paoncodec.codecs.registry import build, save_weights, sha256_of, weights_start
-from paoncodec.codecs.starts import Down, Up, hyper_start, linear_start, rescale_latents
+from paoncodec.codecs.registry import (
+    build,
+    require_architecture,
+    save_weights,
+    sha256_of,
+    weights_start,
+)
+from paoncodec.codecs.starts import (
+    BETWEEN,
+    Down,
+    Up,
+    entropy_start,
+    hyper_start,
+    linear_start,
+    rescale_latents,
+)
 from paoncodec.errors import UsageError, WeightsError
 from paoncodec.images.crops import (
     CropDataset,
@@ -119,12 +133,16 @@ class CodecRecipe:
         """A preset's settings, single ones of the loop replaced by ``train`` (None: as it is).
 
         Raises:
-            UsageError: no such preset, or a setting that does not exist.
+            UsageError: no such preset or architecture, or a setting that does not exist.
         """
         if preset not in presets():
             raise UsageError(f"preset {preset!r}: choose one of {', '.join(presets())}")
         file = resources.files(__package__) / "presets" / f"{preset}.json"
         settings = json.loads(file.read_text(encoding="utf-8"))
+        require_architecture(arch_name)
+        if arch_name not in settings["arch"]:
+            raise UsageError(f"preset {preset!r} has no sizes for {arch_name}: take another preset")
+        settings["arch"] = settings["arch"][arch_name]
         loop = {**settings.pop("train"), **{k: v for k, v in train.items() if v is not None}}
         given = {"arch_name": arch_name, "lmbda": lmbda, "data": list(data), "train": loop}
         return cls.from_json({**settings, **given})
@@ -205,12 +223,8 @@ class CodecTask:
         every = max(1, len(crops) // _START_CROPS)
         images = torch.stack([crops[i] for i in range(0, len(crops), every)]).float() / 255
         deviations = linear_start(self.model, images, self._first_lmbda())
-        # The entropy model's first guess: each latent its own scale, mean 0.
+        entropy_start(self.model.predictors(), deviations)
         with torch.no_grad():
-            final = self.model.entropy_parameters[-1]
-            final.weight.mul_(0.1)
-            final.bias.zero_()
-            final.bias[: len(deviations)] = deviations.clamp(min=0.2)
             hyper_start(self.model, self.model.analysis(images))
 
     def _start_from_weights(self) -> None:
@@ -222,8 +236,13 @@ class CodecTask:
                 f"{recipe.start_sha256}; give that file"
             )
         about = weights_start(self.model, recipe.arch_name, recipe.start_from)
-        if about["lmbda"] != VARIABLE:
-            rescale_latents(self.model, math.sqrt(self._first_lmbda() / float(about["lmbda"])))
+        if about["lmbda"] == VARIABLE:
+            return
+        factor = math.sqrt(self._first_lmbda() / float(about["lmbda"]))
+        if isinstance(self.model, MBTPaon):
+            rescale_latents(self.model, factor)
+        elif self.model.gain is not None:
+            self.model.gain.rescale(factor)
 
     def _first_lmbda(self) -> float:
         """The λ that the transforms start at; gains lead from it to the others."""
@@ -363,7 +382,7 @@ def check_linear_start(model: nn.Module) -> None:
 
     Raises:
         UsageError: g_a and g_s are not mirrored smooth [1/1] Padé layers or convolutions, 5×5 with
-            stride 2, of any number and widths, with nothing but GDN between them.
+            stride 2, of any number and widths, with nothing beside them but :data:`.BETWEEN`.
     """
     sides = [_stages(getattr(model, name, ())) for name in ("g_a", "g_s")]
     if not all(sides):
@@ -380,8 +399,8 @@ def check_linear_start(model: nn.Module) -> None:
 
 
 def _stages(layers: Any) -> list[Down | Up]:
-    """The layers of a transform without its GDN; none where one of them does not fit."""
-    found = [layer for layer in layers if not isinstance(layer, GDN)]
+    """The stages of a transform; none where one of its layers does not fit."""
+    found = [layer for layer in layers if not isinstance(layer, BETWEEN)]
     return found if all(_fits(layer) for layer in found) else []
 
 

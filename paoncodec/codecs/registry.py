@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from paoncodec.codecs.elic import ELIC2022, ELICPaon
 from paoncodec.codecs.mbt import MBT2018, MBTPaon
 from paoncodec.entropy import Tails
 from paoncodec.errors import UsageError, WeightsError
@@ -23,7 +24,19 @@ from paoncodec.errors import UsageError, WeightsError
 ARCHITECTURES: Mapping[str, type[CompressionModel]] = {
     "mbt-paon": MBTPaon,
     "mbt-2018": MBT2018,
+    "elic-paon": ELICPaon,
+    "elic-2022": ELIC2022,
 }
+
+
+def require_architecture(name: str) -> None:
+    """Checks a name.
+
+    Raises:
+        UsageError: no such architecture.
+    """
+    if name not in ARCHITECTURES:
+        raise UsageError(f"architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}")
 
 
 def build(name: str, options: Mapping[str, Any]) -> CompressionModel:
@@ -32,8 +45,7 @@ def build(name: str, options: Mapping[str, Any]) -> CompressionModel:
     Raises:
         UsageError: no such architecture, or options it does not take.
     """
-    if name not in ARCHITECTURES:
-        raise UsageError(f"architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}")
+    require_architecture(name)
     try:
         return ARCHITECTURES[name](**options)
     except (TypeError, ValueError) as error:
@@ -90,7 +102,7 @@ def _sort_metadata(path: Path) -> None:
 def _is_bulk(name: str, tensor: Tensor) -> bool:
     """Whether a tensor is a network's weight, as against a prior's shape, a bias or a table."""
     large = tensor.is_floating_point() and tensor.numel() > 1024
-    return large and not name.startswith("entropy_bottleneck.")
+    return large and "entropy_bottleneck." not in name
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[CompressionModel, dict[str, str]]:

@@ -2,12 +2,14 @@
 
 A smooth [1/1] Padé layer with b = 0 is linear, so g_a and g_s can start as a nested Karhunen-Loève
 transform of training pictures: each stage turns 2×2 blocks of its input into their principal
-components, and the decoder is the transpose. Ordinary convolutions with GDN can start there too.
+components, and the decoder is the transpose. Ordinary convolutions can start there too; what stands
+between the stages, GDN or ELIC's residual and attention blocks, then begins as the identity.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,11 +17,14 @@ from compressai.entropy_models import EntropyBottleneck
 from compressai.layers import GDN
 from torch import Tensor, nn
 
+from paoncodec.codecs.blocks import AttentionBlock, BottleneckBlock
 from paoncodec.layers import PadeSpec, PaLaConv2d, PaLaConvTranspose2d
 from paoncodec.layers.base import PaLa
 
 Down = PaLaConv2d | nn.Conv2d
 Up = PaLaConvTranspose2d | nn.ConvTranspose2d
+#: What may stand between the stages of a transform.
+BETWEEN: tuple[type[nn.Module], ...] = (GDN, BottleneckBlock, AttentionBlock)
 
 #: Of a 5×5 kernel with stride 2 and padding 2, the taps over the 2×2 block of its own output.
 _BLOCK = slice(2, 4)
@@ -39,8 +44,8 @@ def linear_start(model: nn.Module, images: Tensor, lmbda: float, noise: float = 
     """Sets g_a and g_s of ``model`` to the nested transform of ``images``.
 
     Args:
-        model: has g_a and g_s of Padé layers or ordinary convolutions (5×5, stride 2), with or
-            without GDN between them.
+        model: has g_a and g_s of Padé layers or ordinary convolutions (5×5, stride 2), with
+            nothing else beside them but :data:`BETWEEN`.
         images: (B, 3, H, W) in [0, 1], H and W multiples of 16; some dozens of crops suffice.
         lmbda: λ of the training, for the quantisation step.
         noise: size of the random weights of channels beyond the transform's rank, as a fraction
@@ -65,6 +70,8 @@ def linear_start(model: nn.Module, images: Tensor, lmbda: float, noise: float = 
         if isinstance(module, GDN):
             # Gain 1 everywhere: the first steps see the linear transform through it.
             module.gamma.copy_(module.gamma_reparam.init(torch.full_like(module.gamma, 1e-6)))
+        elif isinstance(module, (BottleneckBlock, AttentionBlock)):
+            module.start_as_identity()
     deviations = torch.zeros(encoder[-1].out_channels)
     deviations[: features.shape[1]] = features.std(dim=(0, 2, 3)) / step
     return deviations
@@ -110,6 +117,28 @@ def _set_mean(down: Down, up: Up, basis: Tensor, mean: Tensor) -> None:
     """Latents of a picture of the mean colour are 0: small numbers code and train better."""
     _linear_part(down)[1][: basis.shape[0]] = -basis.sum(dim=(2, 3)) @ mean
     _linear_part(up)[1].copy_(mean)
+
+
+#: A latent starts with at least this deviation: a narrower guess punishes what strays too much.
+_LEAST_DEVIATION = 0.2
+
+
+@torch.no_grad()
+def entropy_start(predictors: Sequence[nn.Module], deviations: Tensor) -> None:
+    """The entropy model's first guess: each latent its own scale, mean 0.
+
+    Args:
+        predictors: see :meth:`.ExactCodec.predictors`.
+        deviations: (M,), of the latents.
+    """
+    first = 0
+    for layer in predictors:
+        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+        channels = len(bias) // 2
+        weight.mul_(0.1)
+        bias.zero_()
+        bias[:channels] = deviations[first : first + channels].clamp(min=_LEAST_DEVIATION)
+        first += channels
 
 
 #: Standard deviation the hyper-latents start with: well above the rounding noise of 0.29 …
@@ -161,8 +190,10 @@ def rescale_latents(model: nn.Module, factor: float) -> None:
     Raises:
         TypeError: transforms that do not begin and end in smooth [1/1] Padé layers or convolutions.
     """
-    last = [m for m in model.get_submodule("g_a").children() if isinstance(m, Down)][-1]
-    first = next(m for m in model.get_submodule("g_s").children() if isinstance(m, Up))
+    last = list(model.get_submodule("g_a").children())[-1]
+    first = next(model.get_submodule("g_s").children())
+    if not (isinstance(last, Down) and isinstance(first, Up)):
+        raise TypeError(f"g_a ends in {last!r}, g_s begins with {first!r}: neither can be scaled")
     for layer in (last, first):
         if isinstance(layer, PaLa) and layer.spec != PadeSpec(1, 1, "smooth"):
             raise TypeError(f"{layer!r}: only smooth [1/1] layers can be scaled")

@@ -12,7 +12,6 @@ machine. Convolutions are torch's.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Any, Literal
@@ -21,8 +20,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from paoncodec.entropy.products import (
+    Array,
+    Product,
+    convolution,
+    masked,
+    matrix_product,
+    pade_convolution,
+    pade_transposed,
+    transposed,
+)
 from paoncodec.errors import WeightsError
 from paoncodec.layers import (
     DENOMINATOR_FLOOR,
@@ -44,10 +52,6 @@ WEIGHT_BITS = 16
 
 _EXACT_INTEGERS = 2.0**53
 _PRODUCT_BITS = ACTIVATION_BITS + WEIGHT_BITS
-
-Array = npt.NDArray[np.float64]
-#: (activations, weight) → sums of products, with the outputs in dimension 1.
-Product = Callable[[Array, Array], Array]
 
 
 def to_grid(x: npt.NDArray[Any], bits: int = ACTIVATION_BITS) -> Array:
@@ -193,14 +197,16 @@ def _saturated_sum(a: Array, b: Array) -> Array:
 def exact_sequence(layers: Iterable[nn.Module], name: str) -> Callable[[Array], Array]:
     """The exact form of a chain of layers: (B, C, H, W) float64 on the grid → the same.
 
-    Knows Conv2d, ConvTranspose2d, LeakyReLU, and Padé layers as :class:`ExactPade` does.
+    Knows Conv2d, ConvTranspose2d, ReLU, LeakyReLU, and Padé layers as :class:`ExactPade` does.
 
     Raises:
         WeightsError: as :class:`ExactLinear`.
         TypeError: another layer, or an option without an exact form.
     """
-    steps = [exact_layer(layer, f"{name}.{i}") for i, layer in enumerate(layers)]
+    return _chain([exact_layer(layer, f"{name}.{i}") for i, layer in enumerate(layers)])
 
+
+def _chain(steps: Sequence[Callable[[Array], Array]]) -> Callable[[Array], Array]:
     def run(x: Array) -> Array:
         for step in steps:
             x = step(x)
@@ -212,18 +218,20 @@ def exact_sequence(layers: Iterable[nn.Module], name: str) -> Callable[[Array], 
 def exact_layer(layer: nn.Module, name: str) -> Callable[[Array], Array]:
     """The exact form of one layer; see :func:`exact_sequence`."""
     # By type, not by instance: a subclass may compute something else.
+    if type(layer) is nn.ReLU:
+        return lambda x: np.maximum(x, 0.0)
     if type(layer) is nn.LeakyReLU:
         return _leaky_relu(float(layer.negative_slope), name)
     if type(layer) is nn.ConvTranspose2d and layer.dilation == (1, 1) and layer.groups == 1:
-        return ExactLinear(layer.weight, layer.bias, 1, _transposed(layer), name)
+        return ExactLinear(layer.weight, layer.bias, 1, transposed(layer), name)
     if type(layer) is nn.Conv2d and layer.padding_mode == "zeros":
-        return ExactLinear(layer.weight, layer.bias, 0, _convolution(layer), name)
+        return ExactLinear(layer.weight, layer.bias, 0, convolution(layer), name)
     if type(layer) is CausalPaLaConv2d or type(layer) is CheckerboardPaLaConv2d:
-        return ExactPade(layer, layer.kernel, 0, _masked, name)
+        return ExactPade(layer, layer.kernel, 0, masked, name)
     if type(layer) is PaLaConv2d and _still(layer):
-        return ExactPade(layer, layer.terms, 0, _pade_convolution(layer), name)
+        return ExactPade(layer, layer.terms, 0, pade_convolution(layer), name)
     if type(layer) is PaLaConvTranspose2d and _still(layer):
-        return ExactPade(layer, layer.terms, 1, _pade_transposed(layer), name)
+        return ExactPade(layer, layer.terms, 1, pade_transposed(layer), name)
     raise TypeError(f"{name}: {layer!r} has no exact form")
 
 
@@ -246,7 +254,7 @@ def exact_product(weight: Tensor, bias: Tensor | None, name: str) -> ExactLinear
     Raises:
         WeightsError: as :class:`ExactLinear`.
     """
-    return ExactLinear(weight.T.contiguous(), bias, 1, _matrix_product, name)
+    return ExactLinear(weight.T.contiguous(), bias, 1, matrix_product, name)
 
 
 def exact_pade_product(layer: MaskedPaLaConv2d | PaLaLinear, name: str) -> ExactPade:
@@ -260,80 +268,27 @@ def exact_pade_product(layer: MaskedPaLaConv2d | PaLaLinear, name: str) -> Exact
     def columns(which: Literal["numerator", "denominator"]) -> list[Tensor]:
         return [weight.T for weight in by_tap(which)]
 
-    return ExactPade(layer, columns, 1, _matrix_product, name)
+    return ExactPade(layer, columns, 1, matrix_product, name)
 
 
-def _matrix_product(x: Array, weight: Array) -> Array:
-    # torch's rather than NumPy's: it heeds ``one_thread``.
-    return torch.mm(torch.from_numpy(x), torch.from_numpy(weight)).numpy()
+def exact_pointwise(
+    layers: Iterable[nn.Module], name: str, skipped: int = 0
+) -> Callable[[Array], Array]:
+    """The exact form of 1×1 convolutions, as products of positions: (P, C) → (P, C').
 
+    Args:
+        layers: Conv2d of kernel 1 and what :func:`exact_layer` knows element-wise.
+        name: for messages.
+        skipped: leading inputs that are 0 everywhere and are left out.
 
-class _OneThread:
-    """torch works in the calling thread alone: for products so small that waking others costs more.
-
-    On a busy machine waiting for them costs very much more. torch's number of threads belongs to
-    the process or to the calling thread, as it was built: whoever leaves gives back the number
-    that the first to enter found, which is right for both.
+    Raises:
+        WeightsError, TypeError: as :func:`exact_sequence`.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._threads = 1
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._threads = torch.get_num_threads()
-            self._inside += 1
-            torch.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            torch.set_num_threads(self._threads)
-
-
-one_thread = _OneThread()
-
-
-def _convolution(layer: nn.Conv2d) -> Product:
-    options = (layer.stride, layer.padding, layer.dilation, layer.groups)
-    return lambda x, weight: _reference(F.conv2d, x, weight, *options)
-
-
-def _transposed(layer: nn.ConvTranspose2d) -> Product:
-    options = (layer.stride, layer.padding, layer.output_padding)
-    return lambda x, weight: _reference(F.conv_transpose2d, x, weight, *options)
-
-
-def _masked(x: Array, weight: Array) -> Array:
-    return _reference(F.conv2d, x, weight, 1, weight.shape[2] // 2)
-
-
-def _pade_convolution(layer: PaLaConv2d) -> Product:
-    border, mode = layer.padding, layer.padding_mode
-    return lambda x, weight: _reference(F.conv2d, _padded(x, border, mode), weight, layer.stride)
-
-
-def _pade_transposed(layer: PaLaConvTranspose2d) -> Product:
-    border, mode, stride = layer.border, layer.padding_mode, layer.stride
-    options = (stride, layer.padding + stride * border, layer.output_padding)
-    return lambda x, weight: _reference(
-        F.conv_transpose2d, _padded(x, border, mode), weight, *options
-    )
-
-
-def _padded(x: Array, border: int, mode: str) -> Array:
-    sides = ((0, 0), (0, 0), (border, border), (border, border))
-    return np.pad(x, sides, "edge") if mode == "replicate" else np.pad(x, sides)
-
-
-def _reference(convolve: Callable[..., Tensor], x: Array, weight: Array, *options: object) -> Array:
-    """torch's own kernels, which only multiply and add.
-
-    Those that transform a convolution (Winograd, FFT) take float32 and less, so float64 needs no
-    switch of torch's, which would hold for all threads of the process.
-    """
-    with torch.inference_mode():
-        return convolve(torch.from_numpy(x), torch.from_numpy(weight), None, *options).numpy()
+    steps: list[Callable[[Array], Array]] = []
+    for i, layer in enumerate(layers):
+        if type(layer) is nn.Conv2d and layer.kernel_size == (1, 1):
+            weight = layer.weight.flatten(1)[:, 0 if i else skipped :]
+            steps.append(exact_product(weight, layer.bias, f"{name}.{i}"))
+        else:
+            steps.append(exact_layer(layer, f"{name}.{i}"))
+    return _chain(steps)

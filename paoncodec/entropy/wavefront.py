@@ -12,15 +12,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from paoncodec.entropy.coder import VALUE_LIMIT, Integers, Stop
-from paoncodec.entropy.exact import Array, one_thread
-from paoncodec.errors import MalformedStream
-from paoncodec.layers.causal import CAUSAL_TAPS, REACH
+from paoncodec.entropy.coder import Integers, Stop
+from paoncodec.entropy.field import Field
+from paoncodec.entropy.products import Array, one_thread
+from paoncodec.entropy.walk import Select, legal
+from paoncodec.layers.causal import CAUSAL_TAPS
 
 #: (parameters of the hyper decoder (P, C), context features (P, K)) → (deviations, means), (P, M).
 Head = Callable[[Array, Array], tuple[Array, Array]]
-#: (deviations, means) → (table, centre), see :class:`.TableSelector`.
-Select = Callable[[Array, Array], tuple[Integers, Integers]]
 
 #: Positions whose parameters are computed at once where the latents are known; bounds memory.
 _BLOCK = 4096
@@ -55,22 +54,10 @@ class CausalWalk:
         self._channels = channels
 
     def __call__(self, hyper: Array, stop: Stop, latents: Integers | None = None) -> Integers:
-        """Carries ``stop`` through all latents.
-
-        Args:
-            hyper: (C, H, W), exact output of the hyper decoder.
-            stop: counts, writes or reads symbols, a wavefront at a time.
-            latents: (M, H, W) integers within ±VALUE_LIMIT; None if ``stop`` reads them.
-
-        Returns:
-            The latents, (M, H, W).
-
-        Raises:
-            MalformedStream: a read latent is out of range.
-        """
+        """As every :class:`.Walk`; ``stop`` gets a wavefront at a time."""
         channels, height, width = hyper.shape
         hyper = np.ascontiguousarray(hyper.reshape(channels, -1).T)
-        field = _Field(height, width, self._channels)
+        field = Field(height, width, self._channels, CAUSAL_TAPS)
         steps = wavefronts(height, width)
         if latents is None:
             with one_thread:
@@ -84,17 +71,17 @@ class CausalWalk:
             stop(table[here].ravel(), values[here].ravel())
         return latents
 
-    def _read(self, field: _Field, hyper: Array, steps: list[Integers], stop: Stop) -> None:
+    def positions(self, height: int, width: int) -> Integers:
+        """As every :class:`.Walk`."""
+        return np.repeat(np.concatenate(wavefronts(height, width)), self._channels)
+
+    def _read(self, field: Field, hyper: Array, steps: list[Integers], stop: Stop) -> None:
         for positions in steps:
             table, centre = self._at(field, hyper, positions)
             values = stop(table.ravel(), None).reshape(centre.shape) + centre
-            if np.abs(values).max() > VALUE_LIMIT:
-                raise MalformedStream("y", 0, f"a latent beyond ±{VALUE_LIMIT}")
-            field.write(positions, values)
+            field.write(positions, legal(values))
 
-    def _everywhere(
-        self, field: _Field, hyper: Array, order: Integers
-    ) -> tuple[Integers, Integers]:
+    def _everywhere(self, field: Field, hyper: Array, order: Integers) -> tuple[Integers, Integers]:
         """(table, latent - centre), each (H·W, M), of all positions in the given order."""
         table = np.empty((len(order), self._channels), dtype=np.int64)
         values = np.empty_like(table)
@@ -105,44 +92,7 @@ class CausalWalk:
             values[here] = field.read(positions) - centre
         return table, values
 
-    def _at(self, field: _Field, hyper: Array, positions: Integers) -> tuple[Integers, Integers]:
+    def _at(self, field: Field, hyper: Array, positions: Integers) -> tuple[Integers, Integers]:
         """(table, centre), each (P, M), of positions from their causal neighbours."""
         features = self._context(field.seen_from(positions))
         return self._select(*self._head(hyper[positions], features))
-
-
-def by_position(symbols: Array, height: int, width: int) -> Array:
-    """Figures of all symbols, in the order of a walk, summed over channels: (height, width)."""
-    order = np.concatenate(wavefronts(height, width))
-    sums = np.empty(height * width)
-    sums[order] = symbols.reshape(len(order), -1).sum(axis=1)
-    return sums.reshape(height, width)
-
-
-class _Field:
-    """Latents by position, with a border of zeros as wide as the mask reaches."""
-
-    def __init__(self, height: int, width: int, channels: int) -> None:
-        self._size, self._stride = (height, width), width + 2 * REACH
-        self._values = np.zeros(((height + REACH) * self._stride, channels))
-        self._taps = np.array([dh * self._stride + dw for dh, dw in CAUSAL_TAPS])
-
-    def _rows(self, positions: Integers) -> Integers:
-        row, column = np.divmod(positions, self._size[1])
-        return (row + REACH) * self._stride + column + REACH
-
-    def seen_from(self, positions: Integers) -> Array:
-        """(P, 12·M): what the mask shows each position."""
-        rows = self._rows(positions)[:, None] + self._taps
-        return self._values[rows].reshape(len(positions), -1)
-
-    def read(self, positions: Integers) -> Integers:
-        return self._values[self._rows(positions)].astype(np.int64)
-
-    def write(self, positions: Integers, values: Integers) -> None:
-        self._values[self._rows(positions)] = values
-
-    def latents(self) -> Integers:
-        """(M, H, W)."""
-        height, width = self._size
-        return self.read(np.arange(height * width)).T.reshape(-1, height, width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from torch import Tensor
 
@@ -17,6 +18,8 @@ class Record:
         run: where the metrics and the event files are.
         step: steps done; what was recorded of later ones is forgotten.
 
+    Its methods raise :class:`.TrainingStopped` where a file cannot be written.
+
     Attributes:
         has_board: whether TensorBoard is installed, and event files are written.
     """
@@ -25,7 +28,8 @@ class Record:
         self._run = run
         run.forget_after(step)
         self._left_out = {text for r in run.records() for text in r.get("left_out", [])}
-        self._board = Board(run.board_folder, step)
+        with writing(run.board_folder):
+            self._board = Board(run.board_folder, step)
         self.has_board = self._board.installed
 
     def training(
@@ -33,7 +37,8 @@ class Record:
     ) -> None:
         """Figures of a step, and what the learning rates were multiplied by."""
         self._run.log({"step": step, "seconds": round(seconds, 1), **figures})
-        self._board.figures("training", step, {**figures, "rate_factor": rate})
+        with writing(self._run.board_folder):
+            self._board.figures("training", step, {**figures, "rate_factor": rate})
 
     def skipped(self, step: int, skipped: int) -> None:
         """A step that changed nothing; ``skipped`` counts those so far."""
@@ -49,8 +54,9 @@ class Record:
         """Figures on held-out data, and pictures of it."""
         named = {f"validation_{name}": value for name, value in figures.items()}
         self._run.log({"step": step, "seconds": round(seconds, 1), **named})
-        self._board.figures("validation", step, figures)
-        self._board.pictures("validation", step, pictures)
+        with writing(self._run.board_folder):
+            self._board.figures("validation", step, figures)
+            self._board.pictures("validation", step, pictures)
 
     def left_out(self, step: int, texts: Iterable[str]) -> None:
         """What was told of pictures that cannot be used by now; each is written once a run."""
@@ -69,4 +75,6 @@ class Record:
             self._board.flush()
 
     def close(self) -> None:
-        self._board.close()
+        """Ends the event files; what matters was flushed ahead of the last checkpoint."""
+        with suppress(OSError):
+            self._board.close()

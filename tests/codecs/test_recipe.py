@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
-from paoncodec.codecs import load_weights
+from paoncodec.codecs import ARCHITECTURES, ELICConfig, build, load_weights
 from paoncodec.codecs.recipe import (
     CodecRecipe,
     CodecTask,
@@ -37,6 +37,8 @@ from paoncodec.training import (
 )
 
 TINY = {"N": 8, "M": 12, "shift": "none"}
+#: Added to it for ELIC.
+ELIC = {"groups": [4, 8], "channel_widths": [8], "channel_kernels": [3, 1]}
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +114,25 @@ def test_the_paper_preset_is_the_paper() -> None:
     assert rates == pytest.approx([1e-4, 1e-5, 1e-6])
 
 
+@pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("name", presets())
-def test_every_preset_is_a_recipe_that_survives_json(name: str) -> None:
-    preset = CodecRecipe.from_preset(name, "mbt-paon", 0.013, ["a", "b"])
+def test_every_preset_is_a_recipe_that_survives_json(name: str, arch: str) -> None:
+    preset = CodecRecipe.from_preset(name, arch, 0.013, ["a", "b"])
     settings = json.loads(json.dumps(dataclasses.asdict(preset)))
     assert CodecRecipe.from_json(settings) == preset
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_small_preset_builds_small_models_that_start_linear(arch: str) -> None:
+    preset = CodecRecipe.from_preset("small", arch, 0.013, ["a"])
+    model = build(arch, preset.arch)
+    assert 2e6 < sum(p.numel() for p in model.parameters()) < 6e6
+    check_linear_start(model)
+
+
+def test_the_paper_preset_is_the_paper_for_elic() -> None:
+    preset = CodecRecipe.from_preset("paper", "elic-paon", 0.013, ["a"])
+    assert ELICConfig(**preset.arch) == ELICConfig()
 
 
 def test_settings_of_the_loop_replace_the_presets() -> None:
@@ -221,6 +237,9 @@ def test_the_linear_start_fits_any_depth() -> None:
         ("mbt-paon", {"shift": "static"}),
         ("mbt-paon", {"widths": [4, 8, 16]}),
         ("mbt-2018", {}),
+        ("elic-paon", ELIC),
+        ("elic-paon", {**ELIC, "shift": "static", "attention": True, "blocks": 2}),
+        ("elic-2022", ELIC),
     ],
 )
 def test_the_linear_start_fits_every_form_of_the_codec(
@@ -274,10 +293,11 @@ def test_a_start_from_weights_that_do_not_fit_says_where(pictures: Path, tmp_pat
     path = weights_of(pictures, tmp_path / "a.safetensors", {"hyper_width": 6})
     with pytest.raises(UsageError, match=r"other sizes or options: \S+ is 6\S* there and 8"):
         CodecTask(from_weights(pictures, path)).start()
-    same = weights_of(pictures, tmp_path / "b.safetensors")
-    variable = CodecTask(from_weights(pictures, same, lmbda="variable"))
-    with pytest.raises(UsageError, match=r"gain\.log_gain is missing there and 6x12"):
-        variable.start()
+    many = CodecTask(recipe(pictures, lmbda="variable"))
+    many.export(many.model, str(tmp_path / "b.safetensors"), {})
+    one = CodecTask(from_weights(pictures, tmp_path / "b.safetensors"))
+    with pytest.raises(UsageError, match=r"gain\.log_gain is 6x12 there and missing in the one"):
+        one.start()
     other = from_weights(pictures, path, arch_name="mbt-2018", arch={"N": 8, "M": 12})
     with pytest.raises(UsageError, match="weights of mbt-paon, to start mbt-2018 from"):
         CodecTask(other).start()
@@ -301,8 +321,11 @@ def test_a_start_from_a_file_that_is_gone_damaged_or_another_is_refused(
 # Steps
 
 
-def test_optimisers_share_out_every_parameter(pictures: Path) -> None:
-    task = CodecTask(recipe(pictures))
+@pytest.mark.parametrize(("arch", "options"), [("mbt-paon", {}), ("elic-paon", ELIC)])
+def test_optimisers_share_out_every_parameter(
+    pictures: Path, arch: str, options: dict[str, Any]
+) -> None:
+    task = CodecTask(dataclasses.replace(recipe(pictures, options), arch_name=arch))
     names = {id(p): name for name, p in task.model.named_parameters()}
     transforms, entropy, aux = [
         {names[id(p)] for p in group["params"]}
@@ -310,23 +333,26 @@ def test_optimisers_share_out_every_parameter(pictures: Path) -> None:
         for group in optimizer.param_groups
     ]
     assert {n.split(".")[0] for n in transforms} == {"g_a", "g_s"}
-    assert aux == {"entropy_bottleneck.quantiles"}
+    assert {name.split(".")[-1] for name in aux} == {"quantiles"}
+    assert len(aux) == 1
     assert transforms | entropy | aux == set(names.values())
     assert len(transforms) + len(entropy) + len(aux) == len(names)
 
 
 @pytest.mark.parametrize(
-    ("start", "options"),
+    ("arch", "start", "options"),
     [
-        ("linear", {"shift": "predicted"}),
-        ("linear", {"shift": "static", "gdn": True}),
-        ("random", {"shift": "static", "gdn": True}),
+        ("mbt-paon", "linear", {"shift": "predicted"}),
+        ("mbt-paon", "linear", {"shift": "static", "gdn": True}),
+        ("mbt-paon", "random", {"shift": "static", "gdn": True}),
+        ("elic-paon", "linear", {**ELIC, "shift": "static", "attention": True}),
     ],
 )
 def test_every_parameter_learns_within_three_steps(
-    pictures: Path, tmp_path: Path, start: str, options: dict[str, Any]
+    pictures: Path, tmp_path: Path, arch: str, start: str, options: dict[str, Any]
 ) -> None:
-    task = CodecTask(recipe(pictures, options, start=start, steps=3, warmup=0))
+    settings = recipe(pictures, options, start=start, steps=3, warmup=0)
+    task = CodecTask(dataclasses.replace(settings, arch_name=arch))
     moved: set[str] = set()
 
     def note(progress: Progress) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from paoncodec.codecs import build
 from paoncodec.codecs.starts import (
+    entropy_start,
     hyper_start,
     linear_start,
     quantisation_step,
@@ -172,6 +173,17 @@ def test_a_codec_starts_out_good_on_smooth_pictures(gdn: bool) -> None:
         linear_start(model, before, LMBDA)
         assert 32 < psnr(model.synthesis(model.analysis(fresh)), fresh) < 50
         assert psnr(model.synthesis(model.analysis(fresh).round()), fresh) > 28
+
+
+def test_every_latent_starts_with_its_own_scale() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(5, 2 * channels, 1) for channels in (3, 2)]
+    before = [layer.weight.detach().clone() for layer in layers]
+    entropy_start(layers, torch.tensor([4.0, 3.0, 0.0, 2.0, 0.3]))
+    assert layers[0].bias.tolist() == pytest.approx([4, 3, 0.2, 0, 0, 0])
+    assert layers[1].bias.tolist() == pytest.approx([2, 0.3, 0, 0])
+    for layer, weight in zip(layers, before, strict=True):
+        torch.testing.assert_close(layer.weight, 0.1 * weight)
 
 
 @torch.no_grad()

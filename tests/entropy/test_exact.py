@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from fractions import Fraction
 
 import numpy as np
@@ -16,9 +15,9 @@ from paoncodec.entropy.exact import (
     ACTIVATION_LIMIT,
     WEIGHT_BITS,
     exact_layer,
+    exact_pointwise,
     exact_product,
     exact_sequence,
-    one_thread,
     to_activation,
     to_grid,
 )
@@ -165,6 +164,29 @@ def test_leaky_relu_is_one_product_and_one_rounding() -> None:
     assert exact_layer(nn.LeakyReLU(), "layer")(x).tolist() == expected
 
 
+def test_relu_rounds_nothing() -> None:
+    x = np.concatenate([activations(500, size=2), [0.0, -UNIT, UNIT, -LIMIT, LIMIT]])
+    assert exact_layer(nn.ReLU(), "layer")(x).tolist() == [max(v, 0.0) for v in x.tolist()]
+
+
+def test_pointwise_layers_are_products_of_positions() -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(5, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    x = activations(2, 5, 4, 3)
+    maps = exact_sequence(layers, "net")(x)
+    positions = exact_pointwise(layers, "net")(x.transpose(0, 2, 3, 1).reshape(-1, 5))
+    assert np.array_equal(positions, maps.transpose(0, 2, 3, 1).reshape(-1, 3))
+
+
+def test_pointwise_layers_leave_out_inputs_that_are_zero() -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(5, 4, 1), nn.LeakyReLU(), nn.Conv2d(4, 3, 1))
+    x = activations(7, 5)
+    x[:, :2] = 0
+    short = exact_pointwise(layers, "net", skipped=2)(x[:, 2:])
+    assert np.array_equal(short, exact_pointwise(layers, "net")(x))
+
+
 def test_sums_may_come_in_any_order() -> None:
     """At the bound: the largest weights and activations that are let in, channels shuffled."""
     rng = np.random.default_rng(0)
@@ -235,7 +257,7 @@ class Doubled(nn.Conv2d):
 @pytest.mark.parametrize(
     "layer",
     [
-        nn.ReLU(),
+        nn.Sigmoid(),
         nn.GELU(),
         MaskedConv2d(2, 2, 5, padding=2),
         nn.Conv2d(2, 2, 3, padding=1, padding_mode="replicate"),
@@ -248,29 +270,3 @@ class Doubled(nn.Conv2d):
 def test_what_has_no_exact_form_is_refused(layer: nn.Module) -> None:
     with pytest.raises(TypeError, match=r"^h_s\.1: .* has no exact form"):
         exact_sequence([nn.LeakyReLU(), layer], "h_s")
-
-
-def test_one_thread_gives_back_the_number_it_found() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    entered, leave = threading.Event(), threading.Event()
-    inside = []
-
-    def other() -> None:
-        with one_thread:
-            inside.append(torch.get_num_threads())
-            entered.set()
-            leave.wait(10)
-
-    thread = threading.Thread(target=other)
-    try:
-        with one_thread:
-            assert torch.get_num_threads() == 1
-            thread.start()
-            entered.wait(10)
-        leave.set()
-        thread.join()
-        assert inside == [1]
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)

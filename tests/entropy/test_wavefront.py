@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from paoncodec.entropy.coder import VALUE_LIMIT, Estimator, Reader, SymbolModel, Writer
 from paoncodec.entropy.exact import WEIGHT_BITS, exact_product, to_activation, to_grid
 from paoncodec.entropy.tables import GaussianTables, TableSelector
-from paoncodec.entropy.wavefront import CausalWalk, by_position, wavefronts
+from paoncodec.entropy.wavefront import CausalWalk, wavefronts
 from paoncodec.errors import MalformedStream
 from paoncodec.layers.causal import CAUSAL_TAPS, CausalConv2d
 
@@ -42,7 +42,9 @@ def as_ours(masked: MaskedConv2d) -> CausalConv2d:
     return ours
 
 
-def walk(watch: Callable[[np.ndarray], None] | None = None) -> CausalWalk:
+def walk(
+    watch: Callable[[np.ndarray], None] | None = None, select: Callable | None = None
+) -> CausalWalk:
     """A walk with a random network; ``watch`` is shown the context features."""
     context = as_ours(compressais())
     generator = torch.Generator().manual_seed(1)
@@ -56,7 +58,10 @@ def walk(watch: Callable[[np.ndarray], None] | None = None) -> CausalWalk:
         return deviations, means
 
     return CausalWalk(
-        exact_product(context.by_tap(), context.bias, "context"), head, TableSelector(TABLES), M
+        exact_product(context.by_tap(), context.bias, "context"),
+        head,
+        select or TableSelector(TABLES),
+        M,
     )
 
 
@@ -200,8 +205,18 @@ def test_a_latent_out_of_range_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (5, 1), (4, 7)])
-def test_figures_of_a_walk_find_their_positions(height: int, width: int) -> None:
-    order = np.concatenate(wavefronts(height, width))
-    symbols = (order[:, None] * np.array([1.0, 10.0, 100.0])).ravel()
-    expected = 111.0 * np.arange(height * width).reshape(height, width)
-    assert by_position(symbols, height, width).tolist() == expected.tolist()
+def test_symbols_know_their_positions(height: int, width: int) -> None:
+    hyper, latents = picture(height, width)
+    seen: list[np.ndarray] = []
+
+    def stop(tables: np.ndarray, values: np.ndarray) -> np.ndarray:
+        seen.append(values)
+        return values
+
+    def around_zero(deviations: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (np.zeros(means.shape, dtype=np.int64),) * 2
+
+    visited = walk(select=around_zero)
+    visited(hyper, stop, latents)
+    sums = np.bincount(visited.positions(height, width), np.concatenate(seen))
+    assert sums.tolist() == latents.sum(axis=0).ravel().tolist()

@@ -15,7 +15,7 @@ def bench(tool, monkeypatch):
     """The benchmark, of a preset that is small enough to take a moment."""
     module = tool("bench_training")
     settings = json.loads((Path(recipes.__file__).parent / "presets" / "small.json").read_text())
-    tiny = {**settings["arch"], "N": 6, "M": 8, "widths": [6, 6, 6], "hyper_width": 6}
+    tiny = {**settings["arch"]["mbt-paon"], "N": 6, "M": 8, "widths": [6, 6, 6], "hyper_width": 6}
 
     def build(preset, arch, lmbda, data, **changes):
         given = {k: v for k, v in changes.items() if v is not None}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paoncodec.training import RunDirectory
+from paoncodec.training import RunDirectory, TrainingStopped
 from paoncodec.training.record import Record
 
 
@@ -78,6 +78,24 @@ def test_what_was_left_out_is_written_once_a_run(run: RunDirectory) -> None:
         {"step": 2, "left_out": ["b.png: damaged"]},
         {"step": 6, "left_out": ["c.png: damaged"]},
     ]
+
+
+def test_an_event_file_that_cannot_be_written_stops_the_run(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    record = Record(run, 0)
+    for method in ("add_scalar", "flush", "close"):
+        monkeypatch.setattr(SummaryWriter, method, full)
+    with pytest.raises(TrainingStopped, match=r"tensorboard: cannot be written \(No space left"):
+        record.training(1, 0.0, {"loss": 1.0}, rate=1.0)
+    with pytest.raises(TrainingStopped, match="No space left"):
+        record.flush()
+    record.close()
 
 
 def test_without_tensorboard_the_lines_are_written(

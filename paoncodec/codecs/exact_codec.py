@@ -1,0 +1,295 @@
+"""What all our codecs share: gains, frozen tables, and strings by the exact entropy model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from compressai.entropy_models import EntropyBottleneck
+from compressai.models import CompressionModel
+from compressai.models.base import get_scale_table
+from torch import Tensor, nn
+
+from paoncodec.codecs.exact_model import ExactModel, round_y
+from paoncodec.codecs.rate import GainUnit
+from paoncodec.entropy import Array, FrozenTables, GaussianTables, Select, Tails, Walk
+from paoncodec.layers import NoShift, PredictedShift, ShiftSpec, StaticShift
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: Shifts of the transforms' Padé layers, by the name of the option.
+SHIFTS: Mapping[str, ShiftSpec] = {
+    "none": NoShift(),
+    "static": StaticShift(1.0),
+    "predicted": PredictedShift(),
+}
+
+
+def shift_of(state: Mapping[str, Tensor], layer: str) -> str:
+    """The shift of a Padé layer, from the names of a state dict; ``layer`` ends in a dot."""
+    if layer + "shifter.shift" in state:
+        return "static"
+    return "predicted" if layer + "shifter.predict.weight" in state else "none"
+
+
+class ExactCodec(CompressionModel):
+    """A CompressAI model whose latents are coded in exact arithmetic.
+
+    Goes before the CompressAI model among the bases of a codec. That has g_a, g_s, h_a, h_s,
+    entropy_bottleneck, gaussian_conditional and M, the number of latents, and calls
+    :meth:`code_exactly` when it is built.
+
+    Where the model has a variable rate, ``quality`` (1 to 6; one for all images or a tensor (B,);
+    default 4) says how finely y is rounded. A model of one rate takes no quality.
+    """
+
+    #: How many layers, at g_a's end and at g_s's beginning, keep full precision under autocast.
+    _precise = 1
+
+    def code_exactly(self, channels: int, variable_rate: bool) -> None:
+        """Adds gains and tables for ``channels`` latents."""
+        self.gain = GainUnit(channels) if variable_rate else None
+        self.z_tables = FrozenTables()
+        self.y_tables = GaussianTables()
+        self._exact: tuple[tuple[tuple[int, int], ...], ExactModel] | None = None
+
+    def walk(self, select: Select) -> Walk:
+        """The walk over y in exact arithmetic, made of the present weights.
+
+        Raises:
+            WeightsError: they are out of range.
+        """
+        raise NotImplementedError
+
+    def predictors(self) -> list[nn.Module]:
+        """The layers that say y's distributions, in the order of its channels.
+
+        The first half of a layer's outputs are deviations, the second half means.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def config_of(cls, state_dict: Mapping[str, Tensor]) -> Any:
+        """The configuration that the tensors' names and shapes tell.
+
+        Raises:
+            ValueError, KeyError: the state dict is not one of this codec.
+        """
+        raise NotImplementedError
+
+    def analysis(self, x: Tensor, quality: float | Tensor | None = None) -> Tensor:
+        """g_a and the gains: y as it is rounded.
+
+        Under autocast the last layers keep full precision: y needs steps finer than 1.
+        """
+        y = _unrounded(self.g_a[-self._precise :], self.g_a[: -self._precise](x))
+        if self.gain is None:
+            return _of_one_rate(y, quality)
+        return self.gain.scale(y, self.gain.qualities(quality, len(y)))
+
+    def synthesis(self, y_hat: Tensor, quality: float | Tensor | None = None) -> Tensor:
+        """g_s after the inverse gains. Returns the weights' dtype.
+
+        Under autocast the first layers keep full precision.
+        """
+        if self.gain is None:
+            x = _of_one_rate(y_hat, quality)
+        else:
+            x = self.gain.unscale(y_hat, self.gain.qualities(quality, len(y_hat)))
+        first, inner = self.g_s[: self._precise], self.g_s[self._precise :]
+        return inner(_unrounded(first, x)).to(next(first.parameters()).dtype)
+
+    def forward(self, x: Tensor, quality: float | Tensor | None = None) -> dict[str, Any]:
+        y_hat, scales, means, z_likelihoods = self.distributions(x, quality)
+        y_likelihoods = self.gaussian_conditional._likelihood(y_hat, scales, means)
+        y_likelihoods = self.gaussian_conditional.likelihood_lower_bound(y_likelihoods)
+        return {
+            "x_hat": self.synthesis(y_hat, quality),
+            "likelihoods": {"y": y_likelihoods, "z": z_likelihoods},
+        }
+
+    def distributions(
+        self, x: Tensor, quality: float | Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """ŷ, the deviations and means that are predicted for it, and the likelihoods of ẑ.
+
+        The first three (B, M, H/16, W/16), the last as z; all float32, also under autocast. In
+        training ŷ and ẑ are y and z with noise, otherwise they are rounded.
+        """
+        y = self.analysis(x, quality)
+        with torch.autocast(x.device.type, enabled=False):
+            z_hat, z_likelihoods = self.entropy_bottleneck(self.h_a(y))
+            mode = "noise" if self.training else "dequantize"
+            y_hat = self.gaussian_conditional.quantize(y, mode)
+            scales, means = self.predict(y_hat, self.h_s(z_hat))
+        return y_hat, scales, means, z_likelihoods
+
+    def predict(self, y_hat: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor]:
+        """Deviations and means of ŷ, each of its shape, from ŷ and the output of h_s.
+
+        Each latent's from those only that a decoder has before it.
+        """
+        raise NotImplementedError
+
+    def update(
+        self,
+        scale_table: Tensor | None = None,
+        force: bool = False,
+        tails: Tails | None = None,
+        **options: Any,
+    ) -> bool:
+        """Makes the probability tables; they then travel with the state dict.
+
+        Args:
+            scale_table: standard deviations the tables of y are made for; default CompressAI's 64.
+            force: make them even where there are some.
+            tails: shape of y's distributions; default Gaussians, as trained.
+            **options: for the factorised prior, as in CompressAI.
+
+        Returns:
+            Whether tables were made.
+        """
+        self._exact = None  # new tables may lie where older ones lay
+        made = self.entropy_bottleneck.update(force=force, **options)
+        if made or not len(self.z_tables):
+            self.z_tables.set(*_bottleneck_rows(self.entropy_bottleneck))
+        if len(self.y_tables) and not force:
+            return made
+        self.y_tables.build(get_scale_table() if scale_table is None else scale_table, tails)
+        return True
+
+    def exact(self) -> ExactModel:
+        """The entropy model in exact arithmetic, made anew when a weight or table has changed.
+
+        Raises:
+            WeightsError: no tables (call :meth:`update` after training), or weights out of range.
+        """
+        stamp = self._stamp()
+        if self._exact is None or self._exact[0] != stamp:
+            self._exact = (
+                stamp,
+                ExactModel(
+                    self.h_s, self.entropy_bottleneck, self.z_tables, self.y_tables, self.walk
+                ),
+            )
+        return self._exact[1]
+
+    def _stamp(self) -> tuple[tuple[int, int], ...]:
+        """Changes with any tensor of the model: where each lies, and how often it was written."""
+        tensors = (*self.parameters(), *self.buffers())
+        return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_exact": None}  # made again from the weights
+
+    def compress(self, x: Tensor, quality: float | None = None) -> dict[str, Any]:
+        """Encodes images.
+
+        Args:
+            x: (B, 3, H, W) in [0, 1]; H and W multiples of 64, or such that y, rounded up at each
+                stage, has four times the sides of z.
+            quality: 1 to 6, where the model has a variable rate.
+
+        Returns:
+            ``strings``: [y strings, z strings], one of each per image; ``shape``: sides of z;
+            ``digests``: CRC-32 of each image's integer latents.
+        """
+        latents = [self._latents(image, quality) for image in x]
+        coded = [self.exact().encode(y, z) for y, z in latents]
+        return {
+            "strings": [[c.y for c in coded], [c.z for c in coded]],
+            "shape": latents[0][1].shape[1:],
+            "digests": [c.digest for c in coded],
+        }
+
+    def decompress(
+        self, strings: list[list[bytes]], shape: tuple[int, int], quality: float | None = None
+    ) -> dict[str, Any]:
+        """Decodes what :meth:`compress` returned.
+
+        Args:
+            strings, shape: as returned.
+            quality: as given to it.
+
+        Returns:
+            ``x_hat``: (B, 3, 64·shape[0], 64·shape[1]) in [0, 1]; ``digests``: as decoded.
+
+        Raises:
+            MalformedStream: strings that no encoder writes for this shape.
+        """
+        images, digests = [], []
+        device = next(self.parameters()).device
+        for y, z in zip(*strings, strict=True):
+            y_hat, digest = self.exact().decode(y, z, (shape[0], shape[1]))
+            images.append(self.synthesis(y_hat[None].to(device), quality).clamp(0, 1))
+            digests.append(digest)
+        return {"x_hat": torch.cat(images), "digests": digests}
+
+    def reconstruct(self, x: Tensor, quality: float | None = None) -> Tensor:
+        """(B, 3, H, W): what :meth:`decompress` makes of :meth:`compress`, without the coding.
+
+        Args:
+            x, quality: as for :meth:`compress`.
+        """
+        rounded = [torch.from_numpy(round_y(self._latents(image, quality)[0])) for image in x]
+        images = [self.synthesis(y[None].to(x), quality).clamp(0, 1) for y in rounded]
+        return torch.cat(images)
+
+    def estimate(self, x: Tensor, quality: float | None = None) -> list[dict[str, float]]:
+        """Bits of y and z of each image, by the walk that also encodes and decodes.
+
+        Args:
+            x, quality: as for :meth:`compress`.
+        """
+        return [self.exact().estimate(*self._latents(image, quality)) for image in x]
+
+    def spent(self, strings: list[list[bytes]], shape: tuple[int, int]) -> list[dict[str, Array]]:
+        """Where the bits of each image went; arguments and errors as for :meth:`decompress`.
+
+        Returns:
+            For each image, its parts in the order of the file: bits at each position, all
+            channels together, ``z`` of ``shape`` and ``y`` of four times its sides.
+        """
+        return [
+            self.exact().spent(y, z, (shape[0], shape[1])) for y, z in zip(*strings, strict=True)
+        ]
+
+    def _latents(self, image: Tensor, quality: float | None) -> tuple[Tensor, Tensor]:
+        """y and z of one image (3, H, W), by itself: in a batch, roundings could differ."""
+        y = self.analysis(image[None], quality)
+        z = self.h_a(y)
+        if y.shape[2:] != tuple(4 * side for side in z.shape[2:]):
+            height, width = image.shape[1:]
+            raise ValueError(f"a picture of {width}x{height}: pad its sides to multiples of 64")
+        return y[0], z[0]
+
+    @classmethod
+    def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """The model whose sizes and options the tensors' names and shapes tell, with its weights.
+
+        Raises:
+            ValueError, KeyError: the state dict is not one of this codec.
+        """
+        net = cls(**cls.config_of(state_dict).to_json())
+        net.load_state_dict(state_dict)
+        return net
+
+
+def _of_one_rate(y: Tensor, quality: float | Tensor | None) -> Tensor:
+    if quality is not None:
+        raise ValueError(f"quality {quality}: this model has one rate; leave it out")
+    return y
+
+
+def _unrounded(layers: nn.Module, x: Tensor) -> Tensor:
+    """The layers in their own precision, whatever autocast says."""
+    with torch.autocast(x.device.type, enabled=False):
+        return layers(x.to(next(layers.parameters()).dtype))
+
+
+def _bottleneck_rows(prior: EntropyBottleneck) -> tuple[list[Tensor], list[int]]:
+    """CompressAI's tables of the factorised prior: already 16-bit, the tail's mass last."""
+    rows = zip(prior.quantized_cdf, prior.cdf_length.tolist(), strict=True)
+    return [cdf[:length] for cdf, length in rows], prior.offset.tolist()

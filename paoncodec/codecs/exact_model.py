@@ -1,0 +1,180 @@
+"""A codec's entropy model in exact arithmetic: integers to strings and back.
+
+The hyper-latents come first; how the latents follow, a :class:`.Walk` says, which each architecture
+has its own of.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from compressai.entropy_models import EntropyBottleneck
+from torch import Tensor, nn
+
+from paoncodec.entropy import (
+    VALUE_LIMIT,
+    Array,
+    Estimator,
+    FrozenTables,
+    GaussianTables,
+    Integers,
+    Meter,
+    Reader,
+    Select,
+    Stop,
+    SymbolModel,
+    TableSelector,
+    Walk,
+    Writer,
+    exact_sequence,
+    to_activation,
+)
+from paoncodec.errors import MalformedStream, WeightsError
+
+
+@dataclass(frozen=True)
+class CodedLatents:
+    """Strings of one image, and the CRC-32 of the integers in them."""
+
+    y: bytes
+    z: bytes
+    digest: int
+
+
+class ExactModel:
+    """Estimates, encodes and decodes the latents of one image at a time, always on the CPU.
+
+    Args:
+        h_s: hyper decoder; its weights are rounded to dyadic numbers here.
+        bottleneck: prior of z, for its medians.
+        z_tables: one table per channel of z.
+        y_tables: tables of y.
+        make_walk: the walk over y, with the gate from its networks to the tables.
+
+    Raises:
+        WeightsError: a layer's sums could leave exact arithmetic, or tables are damaged.
+    """
+
+    def __init__(
+        self,
+        h_s: nn.Sequential,
+        bottleneck: EntropyBottleneck,
+        z_tables: FrozenTables,
+        y_tables: GaussianTables,
+        make_walk: Callable[[Select], Walk],
+    ) -> None:
+        self._hyper_synthesis = exact_sequence(h_s, "h_s")
+        medians = bottleneck.quantiles[:, 0, 1].detach().cpu().double().numpy()
+        self._medians = to_activation(medians)[:, None, None]
+        if not np.isfinite(medians).all() or len(medians) != len(z_tables):
+            raise WeightsError(
+                f"{len(z_tables)} probability tables of z for {len(medians)} channels, or medians "
+                "that are not finite: run update() or take other weights"
+            )
+        self._z_model = SymbolModel(z_tables)
+        self._y_model = SymbolModel(y_tables)
+        self._walk = make_walk(TableSelector(y_tables))
+
+    def estimate(self, y: Tensor, z: Tensor) -> dict[str, float]:
+        """Bits of y and of z; arguments as for :meth:`encode`."""
+        z_count, y_count = Estimator(self._z_model), Estimator(self._y_model)
+        self._visit(z_count, y_count, _shape(z), self.round_z(z), round_y(y))
+        return {"y": y_count.bits, "z": z_count.bits}
+
+    def encode(self, y: Tensor, z: Tensor) -> CodedLatents:
+        """
+        Args:
+            y: (M, H, W), latents before rounding.
+            z: (C, H/4, W/4), hyper-latents before rounding.
+        """
+        z_write, y_write = Writer(self._z_model), Writer(self._y_model)
+        z_int, y_int = self.round_z(z), round_y(y)
+        self._visit(z_write, y_write, _shape(z), z_int, y_int)
+        return CodedLatents(y_write.getvalue(), z_write.getvalue(), digest(z_int, y_int))
+
+    def decode(self, y: bytes, z: bytes, shape: tuple[int, int]) -> tuple[Tensor, int]:
+        """
+        Args:
+            y, z: strings.
+            shape: height and width of z.
+
+        Returns:
+            ŷ (M, 4·height, 4·width) float32, and the digest of the integers.
+
+        Raises:
+            MalformedStream: strings that no encoder writes for this shape.
+        """
+        z_read, y_read = self._readers(y, z)
+        z_int, y_int = self._visit(z_read, y_read, shape)
+        z_read.finish()
+        y_read.finish()
+        return torch.from_numpy(y_int).float(), digest(z_int, y_int)
+
+    def spent(self, y: bytes, z: bytes, shape: tuple[int, int]) -> dict[str, Array]:
+        """Where the bits of a file went: arguments and errors as for :meth:`decode`.
+
+        Returns:
+            Bits at each position, all channels together: ``z`` of ``shape``, ``y`` (4·height,
+            4·width).
+        """
+        z_read, y_read = self._readers(y, z)
+        z_count, y_count = Meter(self._z_model, z_read), Meter(self._y_model, y_read)
+        self._visit(z_count, y_count, shape)
+        z_read.finish()
+        y_read.finish()
+        sides = 4 * shape[0], 4 * shape[1]
+        return {
+            "z": z_count.bits().reshape(-1, *shape).sum(axis=0),
+            "y": np.bincount(self._walk.positions(*sides), y_count.bits()).reshape(sides),
+        }
+
+    def _readers(self, y: bytes, z: bytes) -> tuple[Reader, Reader]:
+        """Of z and of y."""
+        return Reader(self._z_model, z, "z"), Reader(self._y_model, y, "y")
+
+    def round_z(self, z: Tensor) -> Integers:
+        """Hyper-latents as integers around their channels' medians."""
+        return _to_int(z.detach().cpu().double().numpy() - self._medians)
+
+    def _visit(
+        self,
+        z_stop: Stop,
+        y_stop: Stop,
+        shape: tuple[int, int],
+        z: Integers | None = None,
+        y: Integers | None = None,
+    ) -> tuple[Integers, Integers]:
+        """The one walk: z, then y, whatever is done at each stop."""
+        channels = len(self._medians)
+        tables = np.repeat(np.arange(channels), shape[0] * shape[1])
+        values = z_stop(tables, None if z is None else z.ravel())
+        z = values.reshape(channels, *shape)
+        if np.abs(z).max() > VALUE_LIMIT:
+            raise MalformedStream("z", 0, f"a hyper-latent beyond ±{VALUE_LIMIT}")
+        hyper = self._hyper_synthesis(to_activation(z + self._medians)[None])[0]
+        return z, self._walk(hyper, y_stop, y)
+
+
+def _shape(z: Tensor) -> tuple[int, int]:
+    return z.shape[1], z.shape[2]
+
+
+def round_y(y: Tensor) -> Integers:
+    """Latents as integers: what the decoder will see."""
+    return _to_int(y.detach().cpu().double().numpy())
+
+
+def _to_int(x: Array) -> Integers:
+    if not np.isfinite(x).all():
+        raise ValueError("latents are not finite: the weights or the picture hold NaN or infinity")
+    return np.rint(x).clip(-VALUE_LIMIT, VALUE_LIMIT).astype(np.int64)
+
+
+def digest(z: Integers, y: Integers) -> int:
+    """CRC-32 of z, then y, as little-endian int32 in (channel, row, column) order."""
+    crc = zlib.crc32(z.astype("<i4").tobytes())
+    return zlib.crc32(y.astype("<i4").tobytes(), crc)
