@@ -1,11 +1,14 @@
 """Time our codecs beside CompressAI's, in one process, on one picture.
 
     python tools/bench_codec.py --image KODIM01 --threads 2
+    python tools/bench_codec.py --image KODIM01 --threads 2 --arch elic-paon --skip shipped
 
-Models of N = M = 192 with untrained weights against `JointAutoregressiveHierarchicalPriors`, which
-takes some ten seconds a call; and the default model with its weights, after loading. Medians of
-interleaved runs; quote the ratios. The bars are what the lines should stay under for a picture of
-768×512. Padé layers by themselves: tools/bench_layers.py.
+MBT-Paon of N = M = 192 against `JointAutoregressiveHierarchicalPriors`, which takes some ten
+seconds a call, or ELIC-Paon of N = 192, M = 320 against `Elic2022Official`, with untrained weights;
+and the default model with its weights, after loading. Medians of interleaved runs; quote the
+ratios. The bars are what the lines should stay under for a picture of 768×512. The lines of g_a and
+g_s say what of encoding and decoding these take: the rest is the entropy model and its coder. Padé
+layers by themselves: tools/bench_layers.py.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -35,14 +39,38 @@ from paoncodec.images import read_image
 with warnings.catch_warnings():
     # CompressAI imports torch_geometric, which scripts functions as it is loaded.
     warnings.filterwarnings("ignore", r".torch\.jit\.\w+. is (deprecated|not)")
-    from compressai.models import CompressionModel, JointAutoregressiveHierarchicalPriors
+    from compressai.models import (
+        CompressionModel,
+        Elic2022Official,
+        JointAutoregressiveHierarchicalPriors,
+    )
 
-    from paoncodec.codecs import MBTPaon
+    from paoncodec.codecs import ELICPaon, MBTPaon
 
 Action: TypeAlias = Callable[[], Any]
 
-DECODE_BAR = 0.35
-ENCODE_BAR = 0.6
+
+@dataclass(frozen=True)
+class Duel:
+    """Our architecture, CompressAI's of the same sizes, and the bars of the ratios.
+
+    Attributes:
+        ours, peer: models of N and M.
+        latents: M for N.
+        encode, decode: largest seconds of ours over the peer's.
+    """
+
+    ours: Callable[..., CompressionModel]
+    peer: Callable[[int, int], CompressionModel]
+    latents: Callable[[int], int]
+    encode: float
+    decode: float
+
+
+DUELS = {
+    "mbt-paon": Duel(MBTPaon, JointAutoregressiveHierarchicalPriors, lambda n: n, 0.6, 0.35),
+    "elic-paon": Duel(ELICPaon, Elic2022Official, lambda n: n + 128, 0.85, 1.25),
+}
 DEFAULT_MODEL_BAR_SECONDS = 0.5
 
 
@@ -89,39 +117,49 @@ def _time(action: Action) -> float:
     return time.perf_counter() - start
 
 
-def bench_untrained(x: Tensor, channels: int, runs: int, peer_runs: int) -> list[Line]:
-    """MBT-Paon and its peer with N = M = `channels` and untrained weights.
+def bench_untrained(x: Tensor, arch: str, channels: int, runs: int, peer_runs: int) -> list[Line]:
+    """An architecture and its peer with N = `channels` and untrained weights.
 
     Args:
         x: (1, 3, H, W) in [0, 1], H and W multiples of 64.
-        channels: N and M, a multiple of 3 (CompressAI's entropy parameters).
+        arch: a key of DUELS.
+        channels: N, a multiple of 3 (CompressAI's entropy parameters).
         runs, peer_runs: how often our models and the peer are timed.
     """
     # Weights from one seed: what is coded, and so its time, depends on them.
     torch.manual_seed(0)
-    peer = "CompressAI"
+    duel, peer = DUELS[arch], "CompressAI"
+    latents = duel.latents(channels)
     models: dict[str, CompressionModel] = {
-        "predicted shift": MBTPaon(channels, channels),
-        "no shift": MBTPaon(channels, channels, shift="none"),
-        peer: JointAutoregressiveHierarchicalPriors(channels, channels),
+        "predicted shift": duel.ours(channels, latents),
+        "no shift": duel.ours(channels, latents, shift="none"),
+        peer: duel.peer(channels, latents),
     }
     coded: dict[str, Any] = {}
-    encode: dict[str, Action] = {}
-    decode: dict[str, Action] = {}
+    stages: dict[str, dict[str, Action]] = {n: {} for n in ("encode", "g_a", "decode", "g_s")}
+    y = torch.randn(1, latents, x.shape[2] // 16, x.shape[3] // 16)
     for name, model in models.items():
         model.eval()
         model.update(force=True)
         # Loading ends with the first picture, which may be a small one.
         small = model.compress(x[:, :, :64, :64])
         model.decompress(small["strings"], small["shape"])
-        encode[name] = _keeping(coded, name, model, x)
-        decode[name] = _decoding(coded, name, model)
+        stages["encode"][name] = _keeping(coded, name, model, x)
+        stages["g_a"][name] = partial(model.g_a, x)
+        stages["decode"][name] = _decoding(coded, name, model)
+        stages["g_s"][name] = partial(model.g_s, y)
     counts = {name: peer_runs if name == peer else runs for name in models}
+    bars = {"encode": duel.encode, "decode": duel.decode}
     lines = []
-    for what, actions, bar in (("encode", encode, ENCODE_BAR), ("decode", decode, DECODE_BAR)):
+    for what, actions in stages.items():
         seconds = medians(actions, counts)
         lines += [
-            Line(f"{what}, N = M = {channels}, {name}", seconds[name], seconds[peer], bar)
+            Line(
+                f"{what}, {arch} N = {channels}, M = {latents}, {name}",
+                seconds[name],
+                seconds[peer],
+                bars.get(what),
+            )
             for name in models
             if name != peer
         ]
@@ -201,7 +239,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.skip != "untrained":
         with torch.inference_mode():
             lines += bench_untrained(
-                to_batch(picture), options.channels, options.runs, options.peer_runs
+                to_batch(picture),
+                options.arch,
+                options.channels,
+                options.runs,
+                options.peer_runs,
             )
     if options.json:
         print(json.dumps(_record(options, width, height, lines), indent=2))
@@ -236,7 +278,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=5, help="of each of ours (%(default)s)")
     parser.add_argument("--peer-runs", type=int, default=5, help="of CompressAI's (%(default)s)")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name or path (%(default)s)")
-    parser.add_argument("--channels", type=int, default=192, help="N and M (%(default)s)")
+    parser.add_argument(
+        "--arch", choices=DUELS, default="mbt-paon", help="of the untrained models (%(default)s)"
+    )
+    parser.add_argument("--channels", type=int, default=192, help="N (%(default)s)")
     parser.add_argument(
         "--skip",
         choices=("shipped", "untrained"),

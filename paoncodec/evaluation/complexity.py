@@ -9,6 +9,7 @@ the quotient of a Padé neuron, which is one division and a few products an outp
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from compressai.latent_codecs import LatentCodec
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
@@ -199,11 +201,25 @@ def networks_of_codec(model: nn.Module, side: int = 256) -> dict[str, float]:
         raise UsageError(f"side {side}: must be a multiple of 64 pixels")
     counts = macs_by_module(model, torch.zeros(1, 3, side, side))
     networks: dict[str, float] = {}
-    for name, _ in model.named_children():
+    for path, name in _networks(model):
         # A network whose layers are called one by one has no count of its own.
-        layers = [n for n in counts if n.startswith(f"{name}.") and n.count(".") == 1]
-        macs = max(counts.get(name, 0), sum(counts[layer] for layer in layers))
+        depth = path.count(".") + 1
+        layers = [n for n in counts if n.startswith(f"{path}.") and n.count(".") == depth]
+        macs = max(counts.get(path, 0), sum(counts[layer] for layer in layers))
         # The factorised prior is a table when a file is coded.
         if macs and name != "entropy_bottleneck":
-            networks[name] = macs / side**2 / 1e3
+            networks[name] = networks.get(name, 0.0) + macs / side**2 / 1e3
     return networks
+
+
+def _networks(module: nn.Module, prefix: str = "", name: str = "") -> Iterator[tuple[str, str]]:
+    """Path and name of each network, also inside CompressAI's latent codecs.
+
+    There the networks of several groups of channels have one name; y, y0, y1 … are no names.
+    """
+    for child, inner in module.named_children():
+        called = name if re.fullmatch(r"y\d*", child) else child
+        if isinstance(inner, (LatentCodec, nn.ModuleDict)):
+            yield from _networks(inner, f"{prefix}{child}.", called)
+        else:
+            yield prefix + child, called

@@ -92,6 +92,22 @@ def test_a_codec_by_its_networks() -> None:
     assert networks_of_codec(model, 128)["h_s"] == pytest.approx(found["h_s"])
 
 
+def test_networks_of_all_groups_count_together() -> None:
+    options = {"M": 8, "groups": [2, 2, 4], "channel_widths": [5], "channel_kernels": [3, 1]}
+    model = codecs.build("elic-paon", {"N": 6, "shift": "none", **options})
+    found = networks_of_codec(model, 64)
+    assert set(found) == {
+        *("g_a", "g_s", "h_a", "h_s"),
+        *("channel_context", "context_prediction", "entropy_parameters"),
+    }
+    # 2 products; 9 taps into 5 channels, of them 1 tap into twice the group.
+    context = sum(2 * (9 * before * 5 + 5 * 2 * group) for before, group in ((2, 2), (4, 4)))
+    assert found["channel_context"] == pytest.approx(context / 256 / 1e3)
+    # Counted as the 5×5 convolutions they are trained as.
+    spatial = sum(2 * 25 * group * 2 * group for group in (2, 2, 4))
+    assert found["context_prediction"] == pytest.approx(spatial / 256 / 1e3)
+
+
 @pytest.mark.parametrize("side", [0, 100])
 def test_sides_that_do_not_fit_are_refused(side: int) -> None:
     with pytest.raises(UsageError, match=f"side {side}: must be a multiple of 64"):

@@ -30,17 +30,22 @@ def test_a_whole_run_on_tiny_models(bench, tiny_weights, pictures, capsys):
     record = json.loads(capsys.readouterr().out)
     assert (record["width"], record["height"], record["threads"]) == (80, 48, 1)
     assert [line["what"].split(",")[0] for line in record["lines"]] == [
-        "encode",
-        "decode",
-        "encode",
-        "encode",
-        "decode",
-        "decode",
+        *("encode", "decode"),
+        *("encode", "encode", "g_a", "g_a", "decode", "decode", "g_s", "g_s"),
     ]
     for line in record["lines"]:
         assert line["seconds"] > 0
         if line["peer_seconds"] is not None:
             assert line["ratio"] == line["seconds"] / line["peer_seconds"]
+
+
+def test_elic_meets_its_own_peer(bench, pictures, capsys):
+    small = [*SMALL, "--skip", "shipped", "--channels", "6", "--image", str(pictures / "a.png")]
+    bench.main([*small, "--arch", "elic-paon", "--json"])
+    lines = json.loads(capsys.readouterr().out)["lines"]
+    assert lines[0]["what"] == "encode, elic-paon N = 6, M = 134, predicted shift"
+    assert [line["bar"] for line in lines] == [0.85, 0.85, None, None, 1.25, 1.25, None, None]
+    assert all(line["peer_seconds"] > 0 for line in lines)
 
 
 def test_a_part_can_be_left_out_and_the_table_says_the_threads(bench, tiny_weights, capsys):
