@@ -515,3 +515,19 @@ def test_targets_and_models_that_do_not_go_together(
     ]:
         with pytest.raises(UsageError, match=words):
             paoncodec.encode(pixels, **{"model": variable_weights, **arguments})
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (70, 129)])
+def test_pictures_of_any_size_by_elic(
+    tmp_path: Path, smooth: np.ndarray, height: int, width: int
+) -> None:
+    torch.manual_seed(0)
+    sizes = {"groups": (2, 6), "channel_widths": (4,), "channel_kernels": (3, 1), "shift": "none"}
+    path = tmp_path / "elic.safetensors"
+    model = codecs.build("elic-paon", {"N": 6, "M": 8, **sizes})
+    codecs.save_weights(model, path, "elic-paon", {"lmbda": "0.013"})
+    data = paoncodec.encode(smooth[:height, :width], model=path)
+    decoded = np.asarray(paoncodec.decode(data, model=path))
+    assert decoded.shape == (height, width, 3)
+    with pytest.raises(TruncatedStream):
+        paoncodec.decode(data[:-1], model=path)

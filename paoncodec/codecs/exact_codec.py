@@ -48,6 +48,11 @@ class ExactCodec(CompressionModel):
     #: How many layers, at g_a's end and at g_s's beginning, keep full precision under autocast.
     _precise = 1
 
+    @property
+    def downsampling_factor(self) -> int:
+        """Sides of pictures are multiples of this: sides of z, in pixels."""
+        return 64
+
     def code_exactly(self, channels: int, variable_rate: bool) -> None:
         """Adds gains and tables for ``channels`` latents."""
         self.gain = GainUnit(channels) if variable_rate else None

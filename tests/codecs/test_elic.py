@@ -132,6 +132,7 @@ def test_with_three_blocks_the_shapes_are_compressais(n: int, m: int) -> None:
 
 def test_pade_layers_are_where_the_paper_has_them(net: ELICPaon) -> None:
     assert isinstance(net, Elic2022Official)
+    assert net.downsampling_factor == 64
     pade = {name for name, module in net.named_modules() if isinstance(module, PaLa)}
     context = "latent_codec.y.channel_context"
     expected = {f"g_s.{i}" for i in (1, 3, 6, 8)}
