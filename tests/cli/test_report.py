@@ -24,8 +24,9 @@ def test_a_page(run, folder, tmp_path):
     out = tmp_path / "report.html"
     outcome = run("report", folder, "-o", out, "--anchor", "mbt2018", "--reference", "theirs")
     assert (outcome.exit_code, outcome.stdout) == (0, b"")
-    passed, done = outcome.stderr.splitlines()
+    passed, warned, done = outcome.stderr.splitlines()
     assert "settings.json" in passed
+    assert "mbt2018 is of 'kodak'" in warned
     assert done.endswith("MB, 3 codecs")
     page = out.read_text()
     assert "<title>Codecs on waves</title>" in page
