@@ -499,9 +499,7 @@ def test_convolutions_differ_in_the_transforms_only() -> None:
     assert again.decompress(coded["strings"], coded["shape"])["digests"] == coded["digests"]
 
 
-@pytest.mark.parametrize(
-    "options", [{"gdn": False}, {"shift": "static"}, {"padding": "replicate"}]
-)
+@pytest.mark.parametrize("options", [{"gdn": False}, {"shift": "static"}, {"padding": "replicate"}])
 def test_convolutions_have_no_shift_and_need_gdn(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="with GDN, without shift"):
         MBT2018(8, 16, **options)
