@@ -327,6 +327,7 @@ class ELICPaon(ExactCodec, Elic2022Official):
         return _config_of(state_dict, cls._weight)
 
 
+@register_model("elic-2022")
 class ELIC2022(ELICPaon):
     """The same codec of CompressAI's own layers: convolutions and ReLUs, three blocks a stage.
 

@@ -184,6 +184,7 @@ class MBTPaon(ExactCodec, JointAutoregressiveHierarchicalPriors):
         return _config_of(state_dict, cls._weight)
 
 
+@register_model("mbt-2018")
 class MBT2018(MBTPaon):
     """The same codec with CompressAI's own transforms: convolutions with GDN between them.
 

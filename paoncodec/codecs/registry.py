@@ -212,7 +212,7 @@ def _make_tables(model: CompressionModel, path: str | os.PathLike[str]) -> None:
         TablesMade,
         stacklevel=3,
     )
-    model.update(force=True, update_quantiles=True)
+    model.update(force=True)  # as CompressAI's eval_model does: its figures are ours
 
 
 def weights_start(

@@ -215,6 +215,7 @@ def test_a_state_dict_of_something_else() -> None:
 
 def test_compressai_knows_it_by_name() -> None:
     assert MODELS["elic-paon"] is ELICPaon
+    assert MODELS["elic-2022"] is ELIC2022
 
 
 # What its contexts see
