@@ -223,7 +223,7 @@ def from_compressai(model: CompressionModel, **options: Any) -> ExactCodec:
     Every network then gives the same outputs for the same inputs, up to rounding errors. Here y is
     rounded to integers, as in ``forward`` of mbt2018, which therefore has the same x_hat and means
     and deviations. mbt2018's ``compress`` and ELIC round it to integers around its means instead,
-    which moves each latent by less than one step; ELIC's training has to get used to that.
+    which moves each latent by at most one step; ELIC's training has to get used to that.
 
     Args:
         model: its type exactly one of the two; any N, M and groups.
