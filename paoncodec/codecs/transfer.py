@@ -12,7 +12,13 @@ import torch
 from compressai.layers import GDN
 from torch import Tensor, nn
 
-from paoncodec.layers import CAUSAL_TAPS, CHECKERBOARD_TAPS, CausalConv2d, MaskedPaLaConv2d
+from paoncodec.layers import (
+    CAUSAL_TAPS,
+    CHECKERBOARD_TAPS,
+    CausalConv2d,
+    MaskedPaLaConv2d,
+    PadeSpec,
+)
 from paoncodec.layers.base import PaLa
 from paoncodec.layers.causal import REACH
 
@@ -68,8 +74,9 @@ def _leaves(module: nn.Module, seen: set[nn.Module]) -> Iterator[nn.Module]:
 
 
 def linear_part(layer: nn.Module) -> tuple[Tensor, Tensor, float]:
-    """A layer's weights and biases, and what the weights are multiplied by where it is linear: a
-    smooth [1/1] Padé layer halves them, since with b = 0 it is y = (a1 ⊛ x + 2 a0) / 2.
+    """A layer's weights and biases, and what the weights are multiplied by where it is linear.
+
+    A smooth [1/1] Padé layer halves them: with b = 0 it is y = (a1 ⊛ x + 2 a0) / 2.
 
     Raises:
         TypeError: no biases.
@@ -78,7 +85,8 @@ def linear_part(layer: nn.Module) -> tuple[Tensor, Tensor, float]:
     if not isinstance(bias, Tensor):
         raise TypeError("convolutions need biases, which carry the mean colour")
     if isinstance(layer, PaLa):
-        return layer.terms("numerator")[0], bias, 0.5
+        halves = layer.spec == PadeSpec(1, 1, "smooth")
+        return layer.terms("numerator")[0], bias, 0.5 if halves else 1.0
     return layer.get_parameter("weight"), bias, 1.0
 
 
