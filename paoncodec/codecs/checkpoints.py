@@ -6,6 +6,7 @@ other things. They are pickles: only tensors, numbers and text are read from the
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import re
@@ -85,7 +86,7 @@ def read_checkpoint(
         raise _refusal(path, "weights of another model: its layers have other names")
     if "gain.log_gain" in state:
         about["lmbda"] = VARIABLE
-    elif isinstance(lmbda := others.get("lmbda"), (int, float)) and lmbda > 0:
+    elif isinstance(lmbda := others.get("lmbda"), (int, float)) and 0 < lmbda < math.inf:
         about["lmbda"] = str(lmbda)
     return state, about
 

@@ -23,6 +23,7 @@ from compressai.models import (
     JointAutoregressiveHierarchicalPriors,
 )
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from paoncodec.codecs.blocks import AttentionBlock, BottleneckBlock
 from paoncodec.codecs.elic import ELICPaon
@@ -234,8 +235,8 @@ def from_compressai(model: CompressionModel, **options: Any) -> ExactCodec:
         A new model on the CPU, without probability tables.
 
     Raises:
-        TypeError: another model.
-        ValueError: options that do not exist, or with which not all weights have a place.
+        TypeError: another model, or options that do not exist.
+        ValueError: options of impossible values, or with which not all weights have a place.
     """
     codec: ExactCodec
     if type(model) is JointAutoregressiveHierarchicalPriors:
@@ -280,8 +281,8 @@ def carry_over(model: ExactCodec, images: Tensor, **changes: Any) -> ExactCodec:
     codec = type(model)(**{**model.config.to_json(), **changes})
     given = parts(model)
     _fill(codec, given, whole=False)
-    gone = given.keys() - parts(codec).keys()
-    _fold(codec, {p: g for p, g in _mean_gains(model, images).items() if p in gone})
+    gone = {place: given[place] for place in given.keys() - parts(codec).keys()}
+    _fold(codec, _mean_gains(model, gone, images))
     return codec
 
 
@@ -303,19 +304,22 @@ def _fill(codec: ExactCodec, given: dict[Place, nn.Module], whole: bool) -> None
 
 
 @torch.no_grad()
-def _mean_gains(model: ExactCodec, images: Tensor) -> dict[Place, Tensor]:
-    """By the place of each GDN, (C,): the factors that come nearest to what it does."""
+def _mean_gains(
+    model: ExactCodec, layers: dict[Place, nn.Module], images: Tensor
+) -> dict[Place, Tensor]:
+    """(C,) for each GDN among the layers: the factors that come nearest to what it does."""
     gains: dict[Place, Tensor] = {}
 
-    def watch(place: Place, layer: nn.Module) -> Any:
+    def watch(place: Place, layer: nn.Module) -> RemovableHandle:
         def note(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             x, dims = inputs[0], (0, 2, 3)
             gains[place] = (x * output).sum(dims) / x.square().sum(dims).clamp(min=1e-12)
 
         return layer.register_forward_hook(note)
 
-    found = parts(model).items()
-    handles = [watch(place, layer) for place, layer in found if isinstance(layer, GDN)]
+    handles = [watch(place, layer) for place, layer in layers.items() if isinstance(layer, GDN)]
+    if not handles:
+        return gains
     try:
         model.synthesis(model.analysis(images).round())
     finally:
