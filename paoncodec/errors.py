@@ -15,6 +15,7 @@ __all__ = [
     "NotOurFile",
     "PaonError",
     "PictureLeftOut",
+    "TablesMade",
     "TruncatedStream",
     "UnsupportedVersion",
     "UsageError",
@@ -42,6 +43,10 @@ class ImageError(PaonError):
 
 class PictureLeftOut(UserWarning):
     """A picture of a data set cannot be used, and another takes its place; the text names it."""
+
+
+class TablesMade(UserWarning):
+    """Weights came without probability tables, which were made on this machine."""
 
 
 class MalformedStream(PaonError):

@@ -2,7 +2,7 @@
 
 The zoo is the folder `zoo_data` of the package: `<name>.safetensors`, beside it its card,
 `<name>.json`, and a file that the weights made, `<name>.bin`. Finding and verifying weights takes
-no torch; only `load` does.
+no torch, unless they are a checkpoint of torch; otherwise only `load` does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paoncodec.errors import WeightsError
-from paoncodec.quality import VARIABLE, quality_of
+from paoncodec.quality import DEFAULT, VARIABLE, lmbda_of, quality_of
 
 if TYPE_CHECKING:
     from compressai.models import CompressionModel
@@ -94,7 +94,7 @@ class Weights:
 
     Attributes:
         name: what the header of a file made with them says, 1 to 32 of [a-z0-9._-].
-        path: of the safetensors file.
+        path: of the safetensors file, or of a checkpoint as CompressAI's training writes it.
         sha256: of that file, in hexadecimal.
         quality: on the user's scale, 1 to 6; None: all of them.
         card: None for weights from elsewhere.
@@ -197,7 +197,8 @@ def _from_file(path: Path) -> Weights:
     try:
         arch, lmbda = metadata["arch"], metadata["lmbda"]
         quality = None if lmbda == VARIABLE else quality_of(float(lmbda))
-        return Weights(_clean(path.stem) or _clean(arch), path, _digest_of(path), quality)
+        stem = path.name.removesuffix(".tar").rpartition(".")[0]
+        return Weights(_clean(stem) or _clean(arch), path, _digest_of(path), quality)
     except (KeyError, ValueError) as error:
         raise WeightsError(
             f"{path}: its metadata must say arch and lmbda ({error}); "
@@ -206,13 +207,17 @@ def _from_file(path: Path) -> Weights:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file; the tensors are not read."""
+    """The metadata of a safetensors file, whose tensors are not read, or of a checkpoint."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
+        from paoncodec.codecs.checkpoints import is_checkpoint
+
+        if is_checkpoint(path):
+            return _checkpoint_metadata(path, *_stamp(path))
         raise WeightsError(
             f"{path}: not a weights file ({error}); give a .safetensors file of paoncodec"
         ) from error
@@ -241,9 +246,24 @@ def _clean(name: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-")[:_LONGEST_NAME]
 
 
+@lru_cache(maxsize=16)
+def _checkpoint_metadata(path: Path, *_stamp: int) -> dict[str, str]:
+    from paoncodec.codecs.checkpoints import read_checkpoint
+    from paoncodec.codecs.registry import require_own
+
+    _, metadata = read_checkpoint(path)
+    require_own(path, metadata)
+    # CompressAI's training does not write its λ down.
+    return {"lmbda": str(lmbda_of(DEFAULT)), **metadata}
+
+
 def _digest_of(path: Path) -> str:
+    return _digest(path.resolve(), *_stamp(path))
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
     stat = path.stat()
-    return _digest(path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 # Coding picture after picture must not read 20 MB each time; a changed file has another stamp.

@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
+from compressai.models import JointAutoregressiveHierarchicalPriors
 
 from paoncodec.cli import main
 
@@ -37,12 +39,16 @@ def commands(page: Path) -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder: a photograph, a few more in `photos`, and the tools of the checkout."""
+    """A user's folder: a photograph, a few more in `photos`, weights of CompressAI's mbt2018, and
+    the tools of the checkout."""
     photo = ROOT / "paoncodec" / "demo" / "photo.png"
     shutil.copy(photo, tmp_path / "photo.png")
     (tmp_path / "photos").mkdir()
     for name in "abcd":
         shutil.copy(photo, tmp_path / "photos" / f"{name}.png")
+    torch.manual_seed(0)
+    published = JointAutoregressiveHierarchicalPriors(8, 12).state_dict()
+    torch.save(published, tmp_path / "mbt2018.pth.tar")
     (tmp_path / "tools").symlink_to(ROOT / "tools")
     monkeypatch.chdir(tmp_path)
     return tmp_path

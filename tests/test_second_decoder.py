@@ -272,7 +272,8 @@ class SecondDecoderOfELIC(SecondDecoder):
             if f"{name}.weight" in self.tensors:
                 a = self.convolution(a, name)
             else:
-                a = self.pade(name, [convolved(a, p, "edge") for p in self.polynomials(name)])
+                border = "constant" if "padded_with_zeros" in self.tensors else "edge"
+                a = self.pade(name, [convolved(a, p, border) for p in self.polynomials(name)])
         return a
 
     def polynomials(self, name: str) -> list[np.ndarray]:
@@ -347,6 +348,7 @@ ELIC = {
         (ELICPaon, "elic-paon", {}),
         (ELICPaon, "elic-paon", {"relu": True, "spatial_out": (3, 2, 4)}),
         (ELICPaon, "elic-paon", {"channel_widths": (), "channel_kernels": (1,)}),
+        (ELICPaon, "elic-paon", {"padding": "zeros"}),
         (ELIC2022, "elic-2022", {}),
     ],
 )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from traceback import print_exc
+from typing import TextIO
 
 import click
 
-from paoncodec.errors import PaonError
+from paoncodec.errors import PaonError, TablesMade
 
 __all__ = ["reporting"]
 
@@ -30,7 +32,8 @@ def reporting(traceback: bool) -> Iterator[None]:
         traceback: print the traceback before the line.
     """
     try:
-        yield
+        with _saying_warnings():
+            yield
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise
     except PaonError as error:
@@ -47,12 +50,41 @@ def reporting(traceback: bool) -> Iterator[None]:
         _end(f"internal error ({what}); {remedy}", _INTERNAL, traceback)
 
 
+@contextmanager
+def _saying_warnings() -> Iterator[None]:
+    """What a user should know is said as errors are, in one line and without a line of source."""
+    plain = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, TablesMade):
+            _say(str(message))
+        else:
+            plain(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = plain
+
+
+def _say(message: str) -> None:
+    click.echo(f"paoncodec: {' '.join(message.split())}", err=True)
+
+
 def _end(message: str, exit_code: int, traceback: bool) -> None:
     if traceback:
         print_exc()
     # Processes that were launched together raise what one of them did: one a machine says it.
     if exit_code == _INTERNAL or os.environ.get("LOCAL_RANK", "0") == "0":
-        click.echo(f"paoncodec: {' '.join(message.split())}", err=True)
+        _say(message)
     raise SystemExit(exit_code)
 
 

@@ -71,7 +71,8 @@ def _lmbda(text: str) -> float | tuple[float, ...] | str:
 @click.option(
     "--start-from",
     metavar="WEIGHTS",
-    help="Weights to begin with: a file, or a name of the zoo.",
+    help="Weights to begin with: a file, a name of the zoo, or a checkpoint of CompressAI, which "
+    "brings its sizes with it.",
 )
 @click.option("--steps", type=int, help="Optimiser steps of the whole run.")
 @click.option("--batch-size", type=int, help="Crops a step, in all processes together.")
@@ -116,7 +117,7 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     place = Path(out)
-    given = {"arch_name": arch, **_data(data), **_start(start_from)}
+    given = {"arch_name": arch, **_data(data), **_start(start_from, arch)}
     given = {name: value for name, value in given.items() if value is not None}
     loop = {name: value for name, value in loop.items() if value is not None}
     begun = Grid.load(place) if resume else None
@@ -229,18 +230,33 @@ def _data(places: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _start(weights: str | None) -> dict[str, Any]:
-    """The settings of a start from weights; none where it was not asked for."""
+def _start(weights: str | None, arch: str | None) -> dict[str, Any]:
+    """The settings of a start from weights; none where it was not asked for.
+
+    A checkpoint's architecture and options are settings too: no preset has them.
+
+    Raises:
+        WeightsError: there are no such weights, or they cannot be loaded.
+        UsageError: a checkpoint of another architecture than ``arch``.
+    """
     from paoncodec import zoo
+    from paoncodec.codecs.checkpoints import is_checkpoint
+    from paoncodec.codecs.registry import load_start, sha256_of
 
     if weights is None:
         return {}
-    found = zoo.resolve(weights)
-    return {
-        "start": "weights",
-        "start_from": str(found.path.absolute()),
-        "start_sha256": found.sha256,
-    }
+    if not is_checkpoint(weights):
+        found = zoo.resolve(weights)
+        return _start_settings(found.path, found.sha256)
+    model, about = load_start(weights)
+    if arch not in (None, about["arch"]):
+        raise UsageError(f"{weights}: weights to start {about['arch']} from, not {arch}")
+    options = {"arch_name": about["arch"], "arch": model.config.to_json()}
+    return {**_start_settings(Path(weights), sha256_of(weights)), **options}
+
+
+def _start_settings(path: Path, sha256: str) -> dict[str, Any]:
+    return {"start": "weights", "start_from": str(path.absolute()), "start_sha256": sha256}
 
 
 def _recipe(

@@ -28,7 +28,14 @@ from compressai.registry import register_model
 from torch import Tensor, nn
 
 from paoncodec.codecs.blocks import AttentionBlock, BottleneckBlock, chain, convolution
-from paoncodec.codecs.exact_codec import SHIFTS, ExactCodec, shift_of
+from paoncodec.codecs.exact_codec import (
+    PADDINGS,
+    SHIFTS,
+    ExactCodec,
+    Padding,
+    padding_of,
+    shift_of,
+)
 from paoncodec.codecs.exact_elic import checkerboard_walk
 from paoncodec.entropy import CheckerboardWalk, Select
 from paoncodec.layers import CheckerboardPaLaConv2d, PaLaConv2d, PaLaConvTranspose2d
@@ -61,10 +68,12 @@ class ELICConfig:
             CompressAI's model).
         shift: ``"none"``, ``"static"`` (within one pixel) or ``"predicted"`` (per image), for every
             Padé layer of g_s; contexts have none.
+        padding: what the Padé layers of g_s and of the channel contexts see outside their maps,
+            ``"replicate"`` (the border) or ``"zeros"``, as convolutions do.
         variable_rate: one network for all qualities, by a :class:`.GainUnit`.
 
     Raises:
-        ValueError: sizes or a shift that do not exist or do not fit.
+        ValueError: sizes, a shift or a padding that do not exist or do not fit.
     """
 
     N: int = 192
@@ -83,6 +92,7 @@ class ELICConfig:
     attention: bool = False
     relu: bool = False
     shift: str = "predicted"
+    padding: Padding = "replicate"
     variable_rate: bool = False
 
     def __post_init__(self) -> None:
@@ -142,6 +152,8 @@ class ELICConfig:
             raise ValueError(f"channel_kernels {self.channel_kernels}: must be odd")
         if self.shift not in SHIFTS:
             raise ValueError(f"shift {self.shift!r}: choose one of {', '.join(SHIFTS)}")
+        if self.padding not in PADDINGS:
+            raise ValueError(f"padding {self.padding!r}: choose one of {', '.join(PADDINGS)}")
 
     def _check_parameter_widths(self) -> None:
         pairs = self.parameter_widths
@@ -201,8 +213,8 @@ class ELICPaon(ExactCodec, Elic2022Official):
             }
         )
         if cfg.relu and self._weight == "numerator":
-            # So that a state dict alone says it.
-            self.register_buffer("relus_kept", torch.ones(1, dtype=torch.uint8))
+            self.note("relus_kept")
+        self.note_padding(cfg.padding, self._weight)
         self.code_exactly(cfg.M, cfg.variable_rate)
 
     @property
@@ -238,7 +250,7 @@ class ELICPaon(ExactCodec, Elic2022Official):
 
     def _synthesis_layers(self, cfg: ELICConfig) -> nn.Sequential:
         def layer(n_in: int, n_out: int, kernel: int) -> nn.Module:
-            return self._layer(n_in, n_out, kernel, cfg.shift)
+            return self._layer(n_in, n_out, kernel, cfg, cfg.shift)
 
         def attention(channels: int) -> nn.Module:
             if cfg.attention:
@@ -247,7 +259,7 @@ class ELICPaon(ExactCodec, Elic2022Official):
 
         layers = [attention(cfg.M)]
         for i, (n_in, n_out) in enumerate(pairwise((cfg.M, *cfg.widths[::-1], 3))):
-            layers.append(self._up(n_in, n_out, cfg.shift))
+            layers.append(self._up(n_in, n_out, cfg))
             if i == 1:
                 layers.append(attention(n_out))
             if i < 3:
@@ -267,16 +279,19 @@ class ELICPaon(ExactCodec, Elic2022Official):
     def _channel_context(self, cfg: ELICConfig, k: int) -> nn.Sequential:
         stages = (sum(cfg.groups[:k]), *cfg.channel_widths, cfg.channel_out[k - 1])
         sizes = zip(pairwise(stages), cfg.channel_kernels, strict=True)
-        layers = [self._layer(n_in, n_out, kernel) for (n_in, n_out), kernel in sizes]
+        layers = [self._layer(n_in, n_out, kernel, cfg) for (n_in, n_out), kernel in sizes]
         return chain(layers, cfg.relu)
 
     @staticmethod
-    def _layer(n_in: int, n_out: int, kernel: int, shift: str = "none") -> nn.Module:
-        return PaLaConv2d(n_in, n_out, kernel, shift=SHIFTS[shift])
+    def _layer(
+        n_in: int, n_out: int, kernel: int, cfg: ELICConfig, shift: str = "none"
+    ) -> nn.Module:
+        return PaLaConv2d(n_in, n_out, kernel, shift=SHIFTS[shift], padding_mode=cfg.padding)
 
     @staticmethod
-    def _up(n_in: int, n_out: int, shift: str) -> nn.Module:
-        return PaLaConvTranspose2d(n_in, n_out, 5, stride=2, shift=SHIFTS[shift])
+    def _up(n_in: int, n_out: int, cfg: ELICConfig) -> nn.Module:
+        shift = SHIFTS[cfg.shift]
+        return PaLaConvTranspose2d(n_in, n_out, 5, stride=2, shift=shift, padding_mode=cfg.padding)
 
     @staticmethod
     def _spatial_context(n_in: int, n_out: int) -> nn.Module:
@@ -312,6 +327,7 @@ class ELICPaon(ExactCodec, Elic2022Official):
         return _config_of(state_dict, cls._weight)
 
 
+@register_model("elic-2022")
 class ELIC2022(ELICPaon):
     """The same codec of CompressAI's own layers: convolutions and ReLUs, three blocks a stage.
 
@@ -319,8 +335,8 @@ class ELIC2022(ELICPaon):
     files. Unlike in CompressAI's model, y is rounded to integers.
 
     Raises:
-        ValueError: options that convolutions do not have (a shift, Padé layers in the attention),
-            or no ReLUs.
+        ValueError: options that convolutions do not have (a shift, another padding, Padé layers in
+            the attention), or no ReLUs.
     """
 
     _weight = "weight"
@@ -328,17 +344,23 @@ class ELIC2022(ELICPaon):
     def __init__(
         self, N: int = 192, M: int = 320, groups: Sequence[int] | None = None, **options: Any
     ) -> None:
-        options = {"blocks": 3, "relu": True, "shift": "none", **options}
-        if not options["relu"] or options["shift"] != "none" or options.get("attention"):
-            raise ValueError("convolutions come with ReLU and without shift; attention must be off")
+        fixed = {"relu": True, "shift": "none", "padding": "zeros", "attention": False}
+        options = {"blocks": 3, **fixed, **options}
+        if any(options[name] != value for name, value in fixed.items()):
+            raise ValueError(
+                "convolutions come with ReLU, without shift and padded with zeros; attention must "
+                "be off"
+            )
         super().__init__(N, M, groups, **options)
 
     @staticmethod
-    def _layer(n_in: int, n_out: int, kernel: int, shift: str = "none") -> nn.Module:
+    def _layer(
+        n_in: int, n_out: int, kernel: int, cfg: ELICConfig, shift: str = "none"
+    ) -> nn.Module:
         return convolution(n_in, n_out, kernel)
 
     @staticmethod
-    def _up(n_in: int, n_out: int, shift: str) -> nn.Module:
+    def _up(n_in: int, n_out: int, cfg: ELICConfig) -> nn.Module:
         return deconv(n_in, n_out)
 
     @staticmethod
@@ -393,6 +415,7 @@ def _config_of(state: Mapping[str, Tensor], weight: str) -> ELICConfig:
         attention="g_s.0.conv_b.3.numerator" in state,
         relu=weight == "weight" or "relus_kept" in state,
         shift=shift_of(state, ups[0].removesuffix(weight)),
+        padding=padding_of(state, weight),
         variable_rate="gain.log_gain" in state,
     )
 

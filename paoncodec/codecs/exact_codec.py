@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from compressai.entropy_models import EntropyBottleneck
@@ -34,6 +34,23 @@ def shift_of(state: Mapping[str, Tensor], layer: str) -> str:
     return "predicted" if layer + "shifter.predict.weight" in state else "none"
 
 
+#: What a codec's Padé layers may see outside their maps.
+Padding = Literal["replicate", "zeros"]
+PADDINGS: tuple[Padding, ...] = get_args(Padding)
+#: In a state dict, the sign of zeros: shapes do not tell.
+_ZERO_PADDED = "padded_with_zeros"
+
+
+def padding_of(state: Mapping[str, Tensor], weight: str) -> Padding:
+    """The padding of a codec, from the names of a state dict.
+
+    Args:
+        state: the state dict.
+        weight: what the names of the transforms' weights end in; convolutions see zeros always.
+    """
+    return "zeros" if weight == "weight" or _ZERO_PADDED in state else "replicate"
+
+
 class ExactCodec(CompressionModel):
     """A CompressAI model whose latents are coded in exact arithmetic.
 
@@ -52,6 +69,15 @@ class ExactCodec(CompressionModel):
     def downsampling_factor(self) -> int:
         """Sides of pictures are multiples of this: sides of z, in pixels."""
         return 64
+
+    def note(self, name: str) -> None:
+        """Adds a sign to the state dict, which alone must tell every option."""
+        self.register_buffer(name, torch.ones(1, dtype=torch.uint8))
+
+    def note_padding(self, padding: Padding, weight: str) -> None:
+        """Adds what :func:`padding_of` reads; arguments as there."""
+        if padding_of({}, weight) != padding:
+            self.note(_ZERO_PADDED)
 
     def code_exactly(self, channels: int, variable_rate: bool) -> None:
         """Adds gains and tables for ``channels`` latents."""

@@ -20,7 +20,14 @@ from compressai.models.utils import conv, deconv
 from compressai.registry import register_model
 from torch import Tensor, nn
 
-from paoncodec.codecs.exact_codec import SHIFTS, ExactCodec, shift_of
+from paoncodec.codecs.exact_codec import (
+    PADDINGS,
+    SHIFTS,
+    ExactCodec,
+    Padding,
+    padding_of,
+    shift_of,
+)
 from paoncodec.codecs.exact_mbt import causal_walk
 from paoncodec.entropy import CausalWalk, Select
 from paoncodec.layers import CausalConv2d, PaLaConv2d, PaLaConvTranspose2d
@@ -44,10 +51,12 @@ class MBTConfig:
         gdn: generalised divisive normalisation between the stages (the paper does without).
         shift: ``"none"``, ``"static"`` (within one pixel) or ``"predicted"`` (per image), for every
             Padé layer of g_a and g_s.
+        padding: what those layers see outside their maps, ``"replicate"`` (the border) or
+            ``"zeros"``, as CompressAI's convolutions.
         variable_rate: one network for all qualities, by a :class:`.GainUnit`.
 
     Raises:
-        ValueError: a width below 1 or an unknown shift.
+        ValueError: a width below 1, or an unknown shift or padding.
     """
 
     N: int = 192
@@ -60,6 +69,7 @@ class MBTConfig:
     parameter_widths: tuple[int, ...] = ()
     gdn: bool = False
     shift: str = "predicted"
+    padding: Padding = "replicate"
     variable_rate: bool = False
 
     def __post_init__(self) -> None:
@@ -81,6 +91,8 @@ class MBTConfig:
         object.__setattr__(self, "N", self.widths[0])
         if self.shift not in SHIFTS:
             raise ValueError(f"shift {self.shift!r}: choose one of {', '.join(SHIFTS)}")
+        if self.padding not in PADDINGS:
+            raise ValueError(f"padding {self.padding!r}: choose one of {', '.join(PADDINGS)}")
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that JSON can hold and ``MBTConfig(**d)`` reads back."""
@@ -140,6 +152,7 @@ class MBTPaon(ExactCodec, JointAutoregressiveHierarchicalPriors):
             nn.Conv2d(second, 2 * M, 1),
         )
         self.entropy_bottleneck = EntropyBottleneck(h)
+        self.note_padding(cfg.padding, self._weight)
         self.code_exactly(M, cfg.variable_rate)
 
     #: What the names of the transforms' weights end in.
@@ -147,11 +160,13 @@ class MBTPaon(ExactCodec, JointAutoregressiveHierarchicalPriors):
 
     @staticmethod
     def _down(n_in: int, n_out: int, cfg: MBTConfig) -> nn.Module:
-        return PaLaConv2d(n_in, n_out, 5, stride=2, shift=SHIFTS[cfg.shift])
+        shift = SHIFTS[cfg.shift]
+        return PaLaConv2d(n_in, n_out, 5, stride=2, shift=shift, padding_mode=cfg.padding)
 
     @staticmethod
     def _up(n_in: int, n_out: int, cfg: MBTConfig) -> nn.Module:
-        return PaLaConvTranspose2d(n_in, n_out, 5, stride=2, shift=SHIFTS[cfg.shift])
+        shift = SHIFTS[cfg.shift]
+        return PaLaConvTranspose2d(n_in, n_out, 5, stride=2, shift=shift, padding_mode=cfg.padding)
 
     def predict(self, y_hat: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor]:
         params = torch.cat((hyper, self.context_prediction(y_hat)), dim=1)
@@ -169,6 +184,7 @@ class MBTPaon(ExactCodec, JointAutoregressiveHierarchicalPriors):
         return _config_of(state_dict, cls._weight)
 
 
+@register_model("mbt-2018")
 class MBT2018(MBTPaon):
     """The same codec with CompressAI's own transforms: convolutions with GDN between them.
 
@@ -176,15 +192,16 @@ class MBT2018(MBTPaon):
     equal entropy model, equal files.
 
     Raises:
-        ValueError: options that convolutions do not have (a shift), or no GDN.
+        ValueError: options that convolutions do not have (a shift, another padding), or no GDN.
     """
 
     _weight = "weight"
 
     def __init__(self, N: int = 192, M: int = 192, **options: Any) -> None:
-        options = {"gdn": True, "shift": "none", **options}
-        if not options["gdn"] or options["shift"] != "none":
-            raise ValueError("convolutions come with GDN and without shift")
+        fixed = {"gdn": True, "shift": "none", "padding": "zeros"}
+        options = {**fixed, **options}
+        if any(options[name] != value for name, value in fixed.items()):
+            raise ValueError("convolutions come with GDN, without shift and padded with zeros")
         super().__init__(N, M, **options)
 
     @staticmethod
@@ -230,5 +247,6 @@ def _config_of(state: Mapping[str, Tensor], weight: str) -> MBTConfig:
         ),
         gdn="g_a.1.beta" in state,
         shift=shift_of(state, layers[0].removesuffix(weight)),
+        padding=padding_of(state, weight),
         variable_rate="gain.log_gain" in state,
     )

@@ -71,7 +71,7 @@ class CodecRecipe:
         data: folders of pictures.
         data_weights: how often the pictures of each are drawn an epoch; () for once.
         start: ``"linear"`` (:mod:`.starts`), ``"random"`` or ``"weights"``: those of a file.
-        start_from: with ``"weights"``, the path of the file.
+        start_from: with ``"weights"``, the path of the file (:func:`.load_start`).
         start_sha256: of that file; looked up where it is not given.
         lr_transforms: learning rate of g_a and g_s.
         lr_entropy: learning rate of all other networks.
@@ -236,9 +236,10 @@ class CodecTask:
                 f"{recipe.start_sha256}; give that file"
             )
         about = weights_start(self.model, recipe.arch_name, recipe.start_from)
-        if about["lmbda"] == VARIABLE:
+        lmbda = about.get("lmbda", VARIABLE)  # of a checkpoint it may not be known
+        if lmbda == VARIABLE:
             return
-        factor = math.sqrt(self._first_lmbda() / float(about["lmbda"]))
+        factor = math.sqrt(self._first_lmbda() / float(lmbda))
         if isinstance(self.model, MBTPaon):
             rescale_latents(self.model, factor)
         elif self.model.gain is not None:

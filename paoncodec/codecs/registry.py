@@ -1,11 +1,16 @@
-"""Architectures by name, and weights files: safetensors that say what they are the weights of."""
+"""Architectures by name, and weights files: safetensors that say what they are the weights of.
+
+Checkpoints of CompressAI's training script are read too, see :mod:`.checkpoints`.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,10 +21,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from paoncodec.codecs.checkpoints import compressai_model, is_checkpoint, read_checkpoint
 from paoncodec.codecs.elic import ELIC2022, ELICPaon
 from paoncodec.codecs.mbt import MBT2018, MBTPaon
+from paoncodec.codecs.starts import from_compressai
 from paoncodec.entropy import Tails
-from paoncodec.errors import UsageError, WeightsError
+from paoncodec.errors import TablesMade, UsageError, WeightsError
 
 ARCHITECTURES: Mapping[str, type[CompressionModel]] = {
     "mbt-paon": MBTPaon,
@@ -27,6 +34,10 @@ ARCHITECTURES: Mapping[str, type[CompressionModel]] = {
     "elic-paon": ELICPaon,
     "elic-2022": ELIC2022,
 }
+
+
+#: What becomes of CompressAI's own models, by their names there.
+_FORMS: Mapping[str, str] = {"mbt2018": "mbt-paon", "elic2022-official": "elic-paon"}
 
 
 def require_architecture(name: str) -> None:
@@ -108,22 +119,21 @@ def _is_bulk(name: str, tensor: Tensor) -> bool:
 def load_weights(path: str | os.PathLike[str]) -> tuple[CompressionModel, dict[str, str]]:
     """The model in a weights file, in evaluation mode, and the file's metadata.
 
+    A checkpoint of one of our architectures is taken too. If it was saved before ``update()``, its
+    probability tables are made here, with a warning of :class:`.TablesMade`: a machine with other
+    roundings may make others, which cannot decode.
+
     Raises:
         WeightsError: not a weights file of ours, one that does not fit its architecture, or weights
             or probability tables that the exact entropy model cannot work with.
     """
-    try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
+    checkpoint = is_checkpoint(path)
+    with _telling_of(path):
+        tensors, metadata = read_checkpoint(path) if checkpoint else _read_weights(path)
+        require_own(path, metadata)
         model = ARCHITECTURES[metadata["arch"]].from_state_dict(tensors)
-    except (OSError, SafetensorError, LookupError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]  # torch lists every tensor, a line each
-        raise WeightsError(
-            f"{os.fspath(path)}: not weights of a paoncodec model ({reason}); "
-            "give a file that paoncodec has saved"
-        ) from error
+    if checkpoint and not (len(model.y_tables) and len(model.z_tables)):
+        _make_tables(model, path)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     model.eval()
@@ -131,21 +141,101 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[CompressionModel, dict[s
     return model, metadata
 
 
+def require_own(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> None:
+    """Refuses a checkpoint of CompressAI's own models, which have no exact entropy model.
+
+    Raises:
+        WeightsError: that is what ``metadata`` says it is.
+    """
+    if metadata.get("arch") in _FORMS:
+        raise WeightsError(
+            f"{os.fspath(path)}: weights of CompressAI's {metadata['arch']}; begin a training with "
+            "them (paoncodec train --start-from), or measure them (paoncodec eval --arch)"
+        )
+
+
+def load_start(
+    path: str | os.PathLike[str], like: CompressionModel | None = None
+) -> tuple[CompressionModel, dict[str, str]]:
+    """A model to start a training from: without tables, if the file has none.
+
+    Args:
+        path: of a weights file, or a checkpoint of one of our architectures or of CompressAI's
+            mbt2018 and elic2022-official.
+        like: one of the architecture that CompressAI's model becomes, whose shift, attention and
+            padding it is to have; default those of :func:`.from_compressai`.
+
+    Returns:
+        The model, and its metadata: ``arch`` and, where it is known, ``lmbda``.
+
+    Raises:
+        WeightsError: none of these.
+    """
+    if not is_checkpoint(path):
+        return load_weights(path)
+    with _telling_of(path):
+        state, about = read_checkpoint(path)
+        arch = about["arch"]
+        if arch not in _FORMS:
+            return ARCHITECTURES[arch].from_state_dict(state), about
+        theirs = compressai_model(state, arch)
+    about["arch"] = _FORMS[arch]
+    options = {}
+    if isinstance(like, ARCHITECTURES[about["arch"]]):
+        config = like.config.to_json()
+        options = {k: config[k] for k in ("shift", "attention", "padding") if k in config}
+    return from_compressai(theirs, **options), about
+
+
+def _read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(os.fspath(path), framework="pt") as file:
+        names = file.keys()
+        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+
+
+@contextmanager
+def _telling_of(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What goes wrong with a file's content becomes one line."""
+    try:
+        yield
+    except (OSError, SafetensorError, LookupError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]  # torch lists every tensor, a line each
+        raise WeightsError(
+            f"{os.fspath(path)}: not weights of a paoncodec model ({reason}); "
+            "give a file that paoncodec has saved"
+        ) from error
+
+
+def _make_tables(model: CompressionModel, path: str | os.PathLike[str]) -> None:
+    warnings.warn(
+        f"{os.fspath(path)}: no probability tables in it, so they are made anew each time; files "
+        "may not decode on other machines: freeze them with paoncodec.codecs.save_weights",
+        TablesMade,
+        stacklevel=3,
+    )
+    model.update(force=True)  # as CompressAI's eval_model does: its figures are ours
+
+
 def weights_start(
     model: CompressionModel, arch: str, path: str | os.PathLike[str]
 ) -> dict[str, str]:
-    """Sets the parameters of ``model``, of architecture ``arch``, to those of a weights file.
+    """Sets the parameters of ``model``, of architecture ``arch``, to those of a file.
 
     The gains of a variable rate, which weights of one rate do not have, stay as they are.
 
+    Args:
+        model: takes the weights.
+        arch: its architecture.
+        path: as for :func:`load_start`.
+
     Returns:
-        The file's metadata.
+        The metadata, as :func:`load_start` does.
 
     Raises:
-        WeightsError: not a weights file of ours.
+        WeightsError: not a file that can be started from.
         UsageError: its architecture or its sizes are others.
     """
-    donor, about = load_weights(path)
+    donor, about = load_start(path, like=model)
     if about["arch"] != arch:
         raise UsageError(
             f"{os.fspath(path)}: weights of {about['arch']}, to start {arch} from; choose others"

@@ -4,6 +4,8 @@ A smooth [1/1] Padé layer with b = 0 is linear, so g_a and g_s can start as a n
 transform of training pictures: each stage turns 2×2 blocks of its input into their principal
 components, and the decoder is the transpose. Ordinary convolutions can start there too; what stands
 between the stages, GDN or ELIC's residual and attention blocks, then begins as the identity.
+
+For the same reason it can start as a trained model of convolutions: see :func:`from_compressai`.
 """
 
 from __future__ import annotations
@@ -15,9 +17,19 @@ from typing import Any
 import torch
 from compressai.entropy_models import EntropyBottleneck
 from compressai.layers import GDN
+from compressai.models import (
+    CompressionModel,
+    Elic2022Official,
+    JointAutoregressiveHierarchicalPriors,
+)
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from paoncodec.codecs.blocks import AttentionBlock, BottleneckBlock
+from paoncodec.codecs.elic import ELICPaon
+from paoncodec.codecs.exact_codec import ExactCodec
+from paoncodec.codecs.mbt import MBTPaon
+from paoncodec.codecs.transfer import Place, copy_part, linear_part, parts
 from paoncodec.layers import PadeSpec, PaLaConv2d, PaLaConvTranspose2d
 from paoncodec.layers.base import PaLa
 
@@ -87,20 +99,10 @@ def _principal_components(x: Tensor, most: int) -> tuple[Tensor, Tensor]:
     return basis.unflatten(1, (x.shape[1], 2, 2)), features
 
 
-def _linear_part(layer: Down | Up) -> tuple[Tensor, Tensor, float]:
-    """A layer's weights and biases, and what the weights are multiplied by where it is linear: a
-    Padé layer halves them, since y = (a1 ⊛ x + 2 a0) / 2."""
-    if layer.bias is None:
-        raise TypeError("convolutions need biases, which carry the mean colour")
-    if isinstance(layer, PaLa):
-        return layer.terms("numerator")[0], layer.bias, 0.5
-    return layer.weight, layer.bias, 1.0
-
-
 def _set_stage(down: Down, up: Up, basis: Tensor, scale: float, noise: float) -> None:
     """``down`` analyses, ``up`` synthesises."""
     rank, inputs = basis.shape[:2]
-    (analysis, bias, gain), (synthesis, up_bias, up_gain) = _linear_part(down), _linear_part(up)
+    (analysis, bias, gain), (synthesis, up_bias, up_gain) = linear_part(down), linear_part(up)
     spare = noise / (gain * scale * math.sqrt(analysis[0].numel()))
     for zeroed in (bias, synthesis, up_bias):
         zeroed.zero_()
@@ -115,8 +117,8 @@ def _set_stage(down: Down, up: Up, basis: Tensor, scale: float, noise: float) ->
 
 def _set_mean(down: Down, up: Up, basis: Tensor, mean: Tensor) -> None:
     """Latents of a picture of the mean colour are 0: small numbers code and train better."""
-    _linear_part(down)[1][: basis.shape[0]] = -basis.sum(dim=(2, 3)) @ mean
-    _linear_part(up)[1].copy_(mean)
+    linear_part(down)[1][: basis.shape[0]] = -basis.sum(dim=(2, 3)) @ mean
+    linear_part(up)[1].copy_(mean)
 
 
 #: A latent starts with at least this deviation: a narrower guess punishes what strays too much.
@@ -198,13 +200,142 @@ def rescale_latents(model: nn.Module, factor: float) -> None:
         if isinstance(layer, PaLa) and layer.spec != PadeSpec(1, 1, "smooth"):
             raise TypeError(f"{layer!r}: only smooth [1/1] layers can be scaled")
     # A smooth [1/1] neuron is linear in a1 and a0 together.
-    weight, bias, _ = _linear_part(last)
+    weight, bias, _ = linear_part(last)
     parts: Any = model
     output, hyper, context = parts.entropy_parameters[-1], parts.h_a[0], parts.context_prediction
     for tensor in (weight, bias, output.weight, output.bias):
         tensor.mul_(factor)
-    readers = [hyper.weight, context.weight, _linear_part(first)[0]]
+    readers = [hyper.weight, context.weight, linear_part(first)[0]]
     if isinstance(first, PaLa):
         readers.append(first.terms("denominator")[0])
     for tensor in readers:
         tensor.div_(factor)
+
+
+def from_compressai(model: CompressionModel, **options: Any) -> ExactCodec:
+    """A Padé codec that computes what a model of CompressAI computes, to continue its training.
+
+    ``JointAutoregressiveHierarchicalPriors`` (mbt2018) becomes an MBT-Paon with GDN,
+    ``Elic2022Official`` an ELIC-Paon with three blocks a stage and its ReLUs; both padded with
+    zeros. Each Padé layer takes the place of a convolution with weights w and biases c, and equals
+    it: a1 = 2w, a0 = c, b = 0 and no shift, so that (Q·P + a0) / (Q² + 1) = (a1 ⊛ x + 2 a0) / 2.
+    The derivative by Q is there -a0 / 2: denominators begin to learn where a bias is not 0.
+
+    Every network then gives the same outputs for the same inputs, up to rounding errors. Here y is
+    rounded to integers, as in ``forward`` of mbt2018, which therefore has the same x_hat and means
+    and deviations. mbt2018's ``compress`` and ELIC round it to integers around its means instead,
+    which moves each latent by at most one step; ELIC's training has to get used to that.
+
+    Args:
+        model: its type exactly one of the two; any N, M and groups.
+        **options: of :class:`.MBTConfig` or :class:`.ELICConfig`. ``shift``, ``attention`` and, at
+            quality 4, ``variable_rate`` leave what is computed as it is.
+
+    Returns:
+        A new model on the CPU, without probability tables.
+
+    Raises:
+        TypeError: another model, or options that do not exist.
+        ValueError: options of impossible values, or with which not all weights have a place.
+    """
+    codec: ExactCodec
+    if type(model) is JointAutoregressiveHierarchicalPriors:
+        fixed: dict[str, Any] = {"gdn": True, "padding": "zeros"}
+        codec = MBTPaon(model.N, model.M, **{**fixed, **options})
+    elif type(model) is Elic2022Official:
+        fixed = {"groups": model.groups, "blocks": 3, "relu": True, "padding": "zeros"}
+        n, m = model.g_a[0].out_channels, sum(model.groups)
+        codec = ELICPaon(n, m, **{**fixed, **options})
+    else:
+        raise TypeError(
+            f"{type(model).__name__}: takes JointAutoregressiveHierarchicalPriors or "
+            "Elic2022Official of CompressAI"
+        )
+    _fill(codec, parts(model), whole=True)
+    return codec
+
+
+def carry_over(model: ExactCodec, images: Tensor, **changes: Any) -> ExactCodec:
+    """The codec with other options, started from the weights of ``model`` as well as can be.
+
+    The very same function are ``shift`` in place of none, ``attention`` (where ``relu`` is kept)
+    and, at quality 4, ``variable_rate``. With ``padding="replicate"`` the borders differ. Only a
+    better start than none, after which the loss has to be won back by training, are:
+
+    - ``gdn=False``: each GDN becomes its mean gain for each channel (least squares over
+      ``images``), folded into the neuron before it;
+    - fewer ``blocks``: the first ones of each stage stay, the others are left out;
+    - ``relu=False``: the ReLUs between Padé layers go.
+
+    Args:
+        model: an MBT-Paon or ELIC-Paon.
+        images: (B, 3, H, W) in [0, 1], sides multiples of 64; some crops of training pictures.
+        **changes: options of its configuration; sizes stay.
+
+    Returns:
+        A new model on the CPU, without probability tables.
+
+    Raises:
+        TypeError, ValueError: options that do not exist, or that need weights ``model`` lacks.
+    """
+    codec = type(model)(**{**model.config.to_json(), **changes})
+    given = parts(model)
+    _fill(codec, given, whole=False)
+    gone = {place: given[place] for place in given.keys() - parts(codec).keys()}
+    _fold(codec, _mean_gains(model, gone, images))
+    return codec
+
+
+def _fill(codec: ExactCodec, given: dict[Place, nn.Module], whole: bool) -> None:
+    """Copies what is given; ``whole``: none of it may be left over.
+
+    Raises:
+        ValueError: it is, or there is too little.
+    """
+    wanted = {place: part for place, part in parts(codec).items() if place[0] != "gain"}
+    missing = sorted(map(str, wanted.keys() - given.keys()))
+    left = sorted(map(str, given.keys() - wanted.keys() - {("gain", 0)})) if whole else []
+    if missing or left:
+        what = f"there are no weights for {missing[0]}" if missing else f"{left[0]} has no place"
+        raise ValueError(f"options that do not fit: {what}")
+    for place, part in parts(codec).items():
+        if place in given:
+            copy_part(given[place], part)
+
+
+@torch.no_grad()
+def _mean_gains(
+    model: ExactCodec, layers: dict[Place, nn.Module], images: Tensor
+) -> dict[Place, Tensor]:
+    """(C,) for each GDN among the layers: the factors that come nearest to what it does."""
+    gains: dict[Place, Tensor] = {}
+
+    def watch(place: Place, layer: nn.Module) -> RemovableHandle:
+        def note(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            x, dims = inputs[0], (0, 2, 3)
+            gains[place] = (x * output).sum(dims) / x.square().sum(dims).clamp(min=1e-12)
+
+        return layer.register_forward_hook(note)
+
+    handles = [watch(place, layer) for place, layer in layers.items() if isinstance(layer, GDN)]
+    if not handles:
+        return gains
+    try:
+        model.synthesis(model.analysis(images).round())
+    finally:
+        for handle in handles:
+            handle.remove()
+    return gains
+
+
+@torch.no_grad()
+def _fold(codec: ExactCodec, gains: dict[Place, Tensor]) -> None:
+    """Multiplies by each gain the outputs of the layer that stood before its GDN."""
+    layers = parts(codec)
+    for (transform, stage, _), gain in gains.items():
+        layer = layers[transform, stage, "layer"]
+        # A smooth [1/1] neuron is linear in a1 and a0 together.
+        weight, bias, _ = linear_part(layer)
+        shape = (-1, 1, 1, 1) if isinstance(layer, PaLaConv2d) else (1, -1, 1, 1)
+        weight.mul_(gain.view(shape))
+        bias.mul_(gain)

@@ -135,20 +135,17 @@ def _model(arch: str, path: str) -> Any:
         UsageError: no such architecture.
         WeightsError: the file holds no weights of it.
     """
-    import torch
     from compressai.registry import MODELS
 
-    import paoncodec.codecs  # noqa: F401 - imports CompressAI without its dependencies' warnings
+    from paoncodec.codecs.checkpoints import read_state
 
     if arch not in MODELS:
         raise UsageError(f"architecture {arch!r}: CompressAI has {', '.join(sorted(MODELS))}")
+    state, _ = read_state(path)
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        for key in ("network", "state_dict", "model_state_dict"):
-            saved = saved.get(key, saved)
-        model = MODELS[arch].from_state_dict(saved)
+        model = MODELS[arch].from_state_dict(state)
         model.update(force=True)
-    except Exception as error:  # whatever torch makes of a file that is something else
+    except Exception as error:  # whatever its models make of another's weights
         reason = " ".join(repr(error).split())[:200]
         raise WeightsError(f"{path}: not a checkpoint of {arch} ({reason})") from error
     return model.eval()

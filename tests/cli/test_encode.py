@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import numpy as np
@@ -109,6 +110,51 @@ def test_no_weights(run, photo):
     assert outcome.exit_code == 5
     assert "'nobody'" in outcome.line
     assert not photo.with_suffix(".bin").exists()
+
+
+@pytest.mark.filterwarnings("default::paoncodec.errors.TablesMade")
+def test_checkpoints_are_weights(run, photo, tmp_path):
+    """As CompressAI's training saves them: with or without probability tables."""
+    import torch
+
+    from paoncodec import codecs
+
+    torch.manual_seed(0)
+    model = codecs.build("mbt-paon", {"N": 4, "M": 6, "shift": "none"})
+    torch.save({"epoch": 3, "state_dict": model.state_dict()}, tmp_path / "Early.pth.tar")
+    model.update(force=True, update_quantiles=True)
+    torch.save({"state_dict": model.state_dict(), "lmbda": 0.0018}, tmp_path / "late.pth")
+    for name, said in (("Early.pth.tar", "quality 4"), ("late.pth", "quality 1")):
+        words = "--model", tmp_path / name
+        outcome = run("encode", photo, *words, "--force")
+        assert outcome.exit_code == 0
+        *warned, last = outcome.stderr.splitlines()
+        assert said in last
+        assert len(warned) == (name == "Early.pth.tar")
+        assert all(re.match(r"paoncodec: .*no probability tables", line) for line in warned)
+        assert api.info(photo.with_suffix(".bin"))["model"] == name.lower().split(".")[0]
+        decoded = run("decode", photo.with_suffix(".bin"), *words, "-o", tmp_path / "x.png", "-f")
+        assert decoded.exit_code == 0
+        with Image.open(tmp_path / "x.png") as picture:
+            assert picture.size == (20, 10)
+
+
+def test_checkpoints_run_no_code(run, photo, tmp_path):
+    import torch
+
+    class Hostile:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "made"),)
+
+    torch.save({"state_dict": {}, "loss": Hostile()}, tmp_path / "hostile.pth.tar")
+    outcome = run("encode", photo, "--model", tmp_path / "hostile.pth.tar")
+    assert outcome.exit_code == 5
+    assert "which could run code" in outcome.line
+    words = ["--out", tmp_path / "run", "--start-from", tmp_path / "hostile.pth.tar"]
+    outcome = run("train", "--lmbda", 0.01, "--data", photo.parent, *words)
+    assert outcome.exit_code == 5
+    assert "which could run code" in outcome.line
+    assert not (tmp_path / "made").exists()
 
 
 def test_another_quality(run, photo, tiny_weights):

@@ -330,6 +330,58 @@ def test_weights_to_start_from_must_fit(run, pictures, tmp_path):
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
+def brief(place: Path, pictures: Path, *words: object) -> list[object]:
+    """The words of a run of one small step."""
+    size = ["--steps", 1, "--batch-size", 1, "--crop", 64, "--workers", 0]
+    return ["--lmbda", 0.02, "--data", pictures, "--out", place, *size, *words]
+
+
+def test_a_run_may_start_from_a_model_of_compressai(run, pictures, tmp_path):
+    import torch
+    from compressai.models import JointAutoregressiveHierarchicalPriors
+
+    from paoncodec.codecs import load_weights
+
+    torch.manual_seed(0)
+    theirs = JointAutoregressiveHierarchicalPriors(6, 9)
+    file, path = tmp_path / "mbt2018.pth.tar", tmp_path / "run"
+    torch.save({"epoch": 7, "state_dict": theirs.state_dict()}, file)
+    words = brief(path, pictures, "--preset", "paper", "--start-from", file)
+    assert run("train", *words).exit_code == 0
+    saved = config(path)
+    assert (saved["arch_name"], saved["start_from"]) == ("mbt-paon", str(file))
+    assert saved["start_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    options = {"N": 6, "M": 9, "gdn": True, "padding": "zeros", "shift": "predicted"}
+    assert saved["arch"].items() >= options.items()
+    # One step of Adam moves a weight by the learning rate.
+    trained, _ = load_weights(path / "last.safetensors")
+    moved = trained.g_a[0].numerator - 2 * theirs.g_a[0].weight
+    assert 0 < moved.abs().max() < 1.1e-4
+    assert trained.g_a[0].denominator.any()
+    assert run("train", "--out", path, "--resume", "--steps", 2).exit_code == 0
+    words = brief(tmp_path / "other", pictures, "--start-from", file)
+    outcome = run("train", *words, "--arch", "mbt-2018")
+    assert outcome.exit_code == 2
+    assert "weights to start mbt-paon from, not mbt-2018" in outcome.line
+
+
+def test_a_run_may_start_from_a_checkpoint_of_our_models(run, pictures, tmp_path):
+    import torch
+
+    from paoncodec.codecs import build
+
+    file = tmp_path / "elic.pth.tar"
+    options = {"N": 4, "M": 6, "groups": (2, 4), "shift": "none", "blocks": 2}
+    model = build("elic-paon", options)
+    torch.save({"state_dict": model.state_dict(), "lmbda": 0.01}, file)
+    words = brief(tmp_path / "run", pictures, "--start-from", file)
+    assert run("train", *words, "--lmbda", "variable").exit_code == 0
+    saved = config(tmp_path / "run")
+    assert saved["arch_name"] == "elic-paon"
+    options = {"N": 4, "blocks": 2, "groups": [2, 4], "variable_rate": True}
+    assert saved["arch"].items() >= options.items()
+
+
 def test_a_run_of_another_architecture_is_not_gone_on_with(run, tiny):
     assert run("train", "--out", tiny, "--resume").exit_code == 0
     outcome = run("train", "--out", tiny, "--resume", "--arch", "mbt-2018")

@@ -37,6 +37,7 @@ OPTIONS: list[dict[str, Any]] = [
     {},
     {"shift": "static", "attention": True},
     {"shift": "predicted", "relu": True, "blocks": 2},
+    {"padding": "zeros", "attention": True, "blocks": 3, "relu": True},
     {"attention": True, "relu": True, "variable_rate": True},
     {"spatial_out": (3, 4, 5), "channel_out": (6, 7), "channel_kernels": (5, 3)},
     {"channel_widths": (), "channel_kernels": (1,), "parameter_widths": ()},
@@ -184,6 +185,7 @@ def test_only_the_decoder_shifts(shift: str) -> None:
         ({"parameter_widths": ((3,), (3, 3), (3, 3))}, "expected a pair for each"),
         ({"blocks": 0}, "blocks 0"),
         ({"shift": "up"}, "choose one of none, static, predicted"),
+        ({"padding": "reflect"}, "choose one of replicate, zeros"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(options: dict[str, Any], message: str) -> None:
@@ -213,6 +215,7 @@ def test_a_state_dict_of_something_else() -> None:
 
 def test_compressai_knows_it_by_name() -> None:
     assert MODELS["elic-paon"] is ELICPaon
+    assert MODELS["elic-2022"] is ELIC2022
 
 
 # What its contexts see
@@ -432,7 +435,10 @@ def test_convolutions_make_strings_too() -> None:
         ELIC2022.from_state_dict(tiny().state_dict())
 
 
-@pytest.mark.parametrize("options", [{"relu": False}, {"shift": "static"}, {"attention": True}])
+@pytest.mark.parametrize(
+    "options",
+    [{"relu": False}, {"shift": "static"}, {"attention": True}, {"padding": "replicate"}],
+)
 def test_convolutions_have_relus_and_no_shift(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="with ReLU and without shift"):
+    with pytest.raises(ValueError, match="with ReLU, without shift"):
         ELIC2022(**{**SMALL, **options})

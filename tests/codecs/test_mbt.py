@@ -8,6 +8,7 @@ import pickle
 import warnings
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -37,6 +38,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"shift": "predicted"},
     {"shift": "none", "gdn": True},
     {"shift": "predicted", "gdn": True, "widths": (8, 10, 14)},
+    {"shift": "predicted", "gdn": True, "padding": "zeros"},
     {"shift": "none", "widths": (8, 16, 32), "hyper_width": 12, "context_width": 4},
     {"shift": "none", "variable_rate": True},
 ]
@@ -98,6 +100,7 @@ def test_the_papers_sizes_are_the_default() -> None:
     ("options", "message"),
     [
         ({"shift": "elementwise"}, "shift 'elementwise': choose one of none, static, predicted"),
+        ({"padding": "reflect"}, "padding 'reflect': choose one of replicate, zeros"),
         ({"widths": (8, 8)}, "expected 3 width"),
         ({"hyper_width": -1}, "each >= 1"),
         ({"M": 0}, "each >= 1"),
@@ -481,7 +484,7 @@ def test_convolutions_differ_in_the_transforms_only() -> None:
     for name in ("g_a", "g_s"):
         assert str(net.get_submodule(name)) == str(theirs.get_submodule(name))
         theirs.get_submodule(name).load_state_dict(net.get_submodule(name).state_dict())
-    assert net.config == ours.config
+    assert net.config == replace(ours.config, padding="zeros")
     rest = {k: v.shape for k, v in ours.state_dict().items() if not k.startswith(("g_a", "g_s"))}
     assert rest == {
         k: v.shape for k, v in net.state_dict().items() if not k.startswith(("g_a", "g_s"))
@@ -496,9 +499,9 @@ def test_convolutions_differ_in_the_transforms_only() -> None:
     assert again.decompress(coded["strings"], coded["shape"])["digests"] == coded["digests"]
 
 
-@pytest.mark.parametrize("options", [{"gdn": False}, {"shift": "static"}])
+@pytest.mark.parametrize("options", [{"gdn": False}, {"shift": "static"}, {"padding": "replicate"}])
 def test_convolutions_have_no_shift_and_need_gdn(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="with GDN and without shift"):
+    with pytest.raises(ValueError, match="with GDN, without shift"):
         MBT2018(8, 16, **options)
 
 

@@ -7,18 +7,28 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from compressai.layers import GDN
+from compressai.models import (
+    Cheng2020Anchor,
+    Elic2022Official,
+    JointAutoregressiveHierarchicalPriors,
+)
 from compressai.models.utils import conv, deconv
 from torch import Tensor, nn
 
-from paoncodec.codecs import build
+from paoncodec.codecs import ELICPaon, MBTPaon, build
+from paoncodec.codecs.recipe import rate_distortion
 from paoncodec.codecs.starts import (
+    carry_over,
     entropy_start,
+    from_compressai,
     hyper_start,
     linear_start,
     quantisation_step,
     rescale_latents,
 )
 from paoncodec.layers import PaLaConv2d, PaLaConvTranspose2d
+from paoncodec.layers.base import PaLa
 
 LMBDA = 0.013
 
@@ -244,3 +254,231 @@ def test_other_layers_cannot_be_rescaled() -> None:
     model.g_s = nn.Sequential(PaLaConvTranspose2d(4, 4, 5, stride=2, degrees=(2, 1)))
     with pytest.raises(TypeError, match=r"only smooth \[1/1\] layers"):
         rescale_latents(model, 2.0)
+
+
+# From CompressAI's weights
+
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+@torch.no_grad()
+def spread(model: nn.Module, x: Tensor) -> None:
+    """Scales random networks so that pictures, y, z and means are numbers of the order of 1."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.mul_(1.5)
+    y = model.g_a(x)
+    # The attention of ELIC after it is no scaling, but nearly one.
+    last = [m for m in model.g_a.children() if isinstance(m, nn.Conv2d)][-1]
+    last.weight.mul_(4 / y.std())
+    first = next(m for m in model.g_s.children() if isinstance(m, nn.ConvTranspose2d))
+    first.weight.mul_(0.5 / model.g_s(model.g_a(x).round()).std())
+
+
+@pytest.fixture(scope="module")
+def mbt2018() -> JointAutoregressiveHierarchicalPriors:
+    torch.manual_seed(0)
+    model = JointAutoregressiveHierarchicalPriors(8, 12).eval()
+    with torch.no_grad():
+        for module in model.modules():  # far from its start, which is nearly the identity
+            if isinstance(module, GDN):
+                module.gamma.add_(0.02 * torch.rand_like(module.gamma))
+    spread(model, smooth(1, 128))
+    return model
+
+
+@pytest.fixture(scope="module")
+def elic2022() -> Elic2022Official:
+    torch.manual_seed(0)
+    model = Elic2022Official(9, 20, [4, 6, 10]).eval()
+    spread(model, smooth(1, 128))
+    return model
+
+
+def of_size_one(*tensors: Tensor) -> bool:
+    return all(0.1 < tensor.std() < 20 for tensor in tensors)
+
+
+@pytest.mark.parametrize("shift", ["none", "static", "predicted"])
+@torch.no_grad()
+def test_mbt_paon_starts_as_mbt2018(
+    mbt2018: JointAutoregressiveHierarchicalPriors, shift: str
+) -> None:
+    ours, x = from_compressai(mbt2018, shift=shift).eval(), smooth(2, 128, seed=1)
+    out, wanted = ours(x), mbt2018(x)
+    assert of_size_one(wanted["x_hat"], mbt2018.g_a(x))
+    torch.testing.assert_close(out["x_hat"], wanted["x_hat"], **CLOSE)
+    torch.testing.assert_close(out["likelihoods"]["z"], wanted["likelihoods"]["z"], **CLOSE)
+    y_hat, scales, means, _ = ours.distributions(x)
+    assert torch.equal(y_hat, mbt2018.g_a(x).round())
+    hyper = mbt2018.h_s(mbt2018.entropy_bottleneck(mbt2018.h_a(mbt2018.g_a(x)))[0])
+    context = mbt2018.context_prediction(y_hat)
+    theirs = mbt2018.entropy_parameters(torch.cat((hyper, context), dim=1))
+    torch.testing.assert_close(torch.cat((scales, means), dim=1), theirs, **CLOSE)
+    assert not any(m.denominator.any() for m in ours.modules() if isinstance(m, PaLa))
+
+
+@torch.no_grad()
+def distributions_of(model: Elic2022Official, y_hat: Tensor, hyper: Tensor) -> list[Tensor]:
+    """What CompressAI's own networks say of given latents: deviations and means of each group."""
+    codec, found, first = model.latent_codec["y"], [], 0
+    for k, channels in enumerate(model.groups):
+        group, y = codec[f"y{k}"], y_hat[:, first : first + channels]
+        known = [hyper]
+        if k:
+            known.insert(0, codec.channel_context[f"y{k}"](y_hat[:, :first]))
+        anchors = group._keep_only(y.clone(), "anchor")
+        parameters = torch.empty(len(y), 2 * channels, *y.shape[2:])
+        for step, context in (
+            ("anchor", group._y_ctx_zero(y)),
+            ("non_anchor", group.context_prediction(anchors)),
+        ):
+            made = group.entropy_parameters(torch.cat((context, *known), dim=1))
+            group._copy(parameters, made, step)
+        found.append(parameters)
+        first += channels
+    return found
+
+
+@pytest.mark.parametrize("options", [{}, {"shift": "none", "attention": True}], ids=str)
+@torch.no_grad()
+def test_elic_paon_starts_as_elic2022(elic2022: Elic2022Official, options: dict) -> None:
+    ours, x = from_compressai(elic2022, **options).eval(), smooth(2, 128, seed=1)
+    y = elic2022.g_a(x.clone())
+    torch.testing.assert_close(ours.analysis(x), y, **CLOSE)
+    hyper = elic2022.latent_codec["hyper"](y)
+    out = ours(x)
+    torch.testing.assert_close(out["likelihoods"]["z"], hyper["likelihoods"]["z"], **CLOSE)
+    # Latents as they are rounded here, to integers, and as they are there, around their means.
+    for y_hat in (y.round(), elic2022.latent_codec(y)["y_hat"]):
+        wanted = elic2022.g_s(y_hat.clone())
+        assert of_size_one(wanted, y_hat)
+        torch.testing.assert_close(ours.synthesis(y_hat), wanted, **CLOSE)
+        found = ours.predict(y_hat, hyper["params"])
+        halves = zip(*(part.split(elic2022.groups, dim=1) for part in found), strict=True)
+        theirs = distributions_of(elic2022, y_hat, hyper["params"])
+        for ours_of_group, theirs_of_group in zip(halves, theirs, strict=True):
+            torch.testing.assert_close(torch.cat(ours_of_group, dim=1), theirs_of_group, **CLOSE)
+    torch.testing.assert_close(out["x_hat"], elic2022.g_s(y.round()), **CLOSE)
+
+
+@torch.no_grad()
+def test_the_means_of_elic2022_are_those_of_its_networks(elic2022: Elic2022Official) -> None:
+    """So that the test above compares with what CompressAI's codec does."""
+    y = elic2022.g_a(smooth(1, 128))
+    out = elic2022.latent_codec(y)
+    hyper = elic2022.latent_codec["hyper"](y)["params"]
+    parameters = distributions_of(elic2022, out["y_hat"], hyper)
+    means = torch.cat([part.chunk(2, dim=1)[1] for part in parameters], dim=1)
+    torch.testing.assert_close(out["y_hat"], (y - means).round() + means, **CLOSE)
+
+
+@pytest.mark.parametrize("kind", ["mbt2018", "elic2022"])
+def test_training_then_moves_every_part(kind: str, request: pytest.FixtureRequest) -> None:
+    torch.manual_seed(0)
+    ours, x = from_compressai(request.getfixturevalue(kind)).train(), smooth(2, 128, seed=1)
+    before = {name: p.detach().clone() for name, p in ours.named_parameters()}
+    optimizer = torch.optim.Adam(ours.parameters(), 1e-3)
+    losses = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss, figures = rate_distortion(ours(x), x, LMBDA)
+        (loss + ours.aux_loss()).backward()
+        optimizer.step()
+        losses.append(figures["loss"])
+    still = {name for name, p in ours.named_parameters() if torch.equal(p, before[name])}
+    assert not {name for name in still if not name.endswith("shifter.activation.weight")}
+    moved = [p for name, p in ours.named_parameters() if name.endswith("denominator")]
+    assert len(moved) == sum(isinstance(m, PaLa) for m in ours.modules())
+    assert all(b.abs().mean() > 1e-4 for b in moved)
+    assert losses[-1] < losses[0]
+
+
+@torch.no_grad()
+def test_variable_rate_starts_exact_at_quality_4(mbt2018: nn.Module) -> None:
+    ours, x = from_compressai(mbt2018, variable_rate=True).eval(), smooth(1, 128)
+    torch.testing.assert_close(ours(x)["x_hat"], mbt2018(x)["x_hat"], **CLOSE)
+
+
+@torch.no_grad()
+def test_replicated_borders_differ_only_there(mbt2018: nn.Module) -> None:
+    ours, y = from_compressai(mbt2018, padding="replicate").eval(), torch.randn(1, 12, 16, 16)
+    difference = (ours.g_s(y) - mbt2018.g_s(y)).abs()
+    assert difference.max() > 1e-3
+    assert difference[..., 64:-64, 64:-64].max() < 1e-5
+
+
+def test_other_models_and_options_are_refused(mbt2018: nn.Module, elic2022: nn.Module) -> None:
+    with pytest.raises(TypeError, match="Cheng2020Anchor: takes Joint"):  # a subclass of mbt2018
+        from_compressai(Cheng2020Anchor(8))
+    with pytest.raises(ValueError, match="has no place"):
+        from_compressai(mbt2018, gdn=False)
+    with pytest.raises(ValueError, match="has no place"):
+        from_compressai(elic2022, blocks=1)
+    with pytest.raises(ValueError, match="there are no weights for"):
+        from_compressai(elic2022, blocks=4)
+    with pytest.raises(ValueError, match="is wanted"):
+        from_compressai(mbt2018, hyper_width=9)
+    with pytest.raises(TypeError, match="blocks"):
+        from_compressai(mbt2018, blocks=3)
+
+
+# From one form to another
+
+
+@torch.no_grad()
+def test_without_gdn_each_becomes_its_mean_gain(mbt2018: nn.Module) -> None:
+    whole, x = from_compressai(mbt2018).eval(), smooth(4, 128, seed=2)
+    plain = carry_over(whole, x, gdn=False).eval()
+    assert isinstance(plain, MBTPaon)
+    assert not any(isinstance(m, GDN) for m in plain.modules())
+    naive = [m for m in whole.g_a if not isinstance(m, GDN)]
+
+    def error(y: Tensor) -> float:
+        return (y - whole.analysis(x)).square().mean().item()
+
+    assert error(plain.analysis(x)) < 0.3 * error(nn.Sequential(*naive)(x))
+    assert error(plain.analysis(x)) < 0.3 * whole.analysis(x).var()
+    first = whole.g_a[0](x)
+    gains = (first * whole.g_a[1](first)).sum((0, 2, 3)) / first.square().sum((0, 2, 3))
+    torch.testing.assert_close(plain.g_a[0](x), gains.view(1, -1, 1, 1) * first, **CLOSE)
+    y = whole.analysis(x).round()
+    first = whole.g_s[0](y)
+    gains = (first * whole.g_s[1](first)).sum((0, 2, 3)) / first.square().sum((0, 2, 3))
+    torch.testing.assert_close(plain.g_s[0](y), gains.view(1, -1, 1, 1) * first, **CLOSE)
+    for name in ("h_a", "h_s", "context_prediction", "entropy_parameters", "entropy_bottleneck"):
+        one, other = plain.get_submodule(name), whole.get_submodule(name)
+        for key, value in other.named_parameters():
+            assert torch.equal(one.get_parameter(key), value)
+
+
+@torch.no_grad()
+def test_fewer_blocks_are_the_first_of_each_stage(elic2022: nn.Module) -> None:
+    whole, x = from_compressai(elic2022, shift="none").eval(), smooth(1, 128)
+    for name, parameter in whole.named_parameters():  # neurons that are bent
+        if name.endswith("denominator"):
+            parameter.normal_(0, 0.05)
+    fewer = carry_over(whole, x, blocks=1, relu=False, padding="replicate").eval()
+    assert isinstance(fewer, ELICPaon)
+    assert (fewer.config.blocks, fewer.config.relu, fewer.config.padding) == (1, False, "replicate")
+    places = {0: 0, 1: 1, 2: 4, 3: 5, 4: 8, 5: 9, 6: 10, 7: 13, 8: 14}
+    for one, other in places.items():
+        kept = dict(whole.g_a[other].named_parameters())
+        for name, value in fewer.g_a[one].named_parameters():
+            assert torch.equal(value, kept[name])
+    assert torch.equal(fewer.g_s[2].conv2.numerator, whole.g_s[2].conv2.numerator)
+    context = "latent_codec.y.channel_context.y2"
+    assert torch.equal(
+        fewer.get_parameter(f"{context}.1.denominator"),
+        whole.get_parameter(f"{context}.2.denominator"),
+    )
+
+
+@torch.no_grad()
+def test_options_that_change_nothing(elic2022: nn.Module) -> None:
+    whole, x = from_compressai(elic2022, shift="none").eval(), smooth(1, 128)
+    again = carry_over(whole, x, shift="predicted", attention=True, variable_rate=True).eval()
+    torch.testing.assert_close(again(x)["x_hat"], whole(x)["x_hat"], **CLOSE)
+    assert again.config.attention
+    with pytest.raises(ValueError, match="there are no weights for"):
+        carry_over(whole, x, blocks=4)

@@ -1,0 +1,44 @@
+"""CompressAI's own evaluation with our models among its architectures.
+
+`python -m compressai.utils.eval_model` takes the names in the tables of `compressai.zoo`, which no
+other package is asked to add to; that models are in its registry does not help. This module adds
+ours and hands over, so arguments, measurement and output are CompressAI's:
+
+    python -m paoncodec.evaluation.compressai_eval checkpoint DIR -a mbt-paon -p CHECKPOINT.pth.tar
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import NoReturn
+
+from paoncodec.codecs import ARCHITECTURES
+
+__all__ = ["add_to_zoo", "main"]
+
+
+def add_to_zoo() -> None:
+    """Adds our architectures to the tables by which CompressAI's tools find theirs."""
+    from compressai.zoo import image, image_models
+
+    for name, model in ARCHITECTURES.items():
+        image.model_architectures[name] = model
+        image_models[name] = partial(_pretrained, name)
+
+
+def _pretrained(name: str, **_: object) -> NoReturn:
+    raise SystemExit(f"{name}: its weights are not in CompressAI's zoo; evaluate a `checkpoint`")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Does what `eval_model` does with these arguments."""
+    add_to_zoo()
+    from compressai.utils.eval_model import __main__ as eval_model
+
+    eval_model.main(list(arguments))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

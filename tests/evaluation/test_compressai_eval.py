@@ -1,0 +1,129 @@
+"""CompressAI's command line says of our models what we say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from compressai.registry import MODELS
+from PIL import Image
+
+from paoncodec.codecs import ARCHITECTURES, build, load_weights
+from paoncodec.evaluation import compressai_eval
+from paoncodec.evaluation.coders import PaonCoder
+from paoncodec.evaluation.runs import Options, evaluate, settings_of
+
+SIZES: dict[str, dict[str, Any]] = {
+    "mbt-paon": {"N": 8, "M": 12, "shift": "predicted"},
+    "elic-paon": {"N": 6, "M": 12, "groups": (4, 8), "channel_widths": (8,)},
+}
+SIZES["elic-paon"]["channel_kernels"] = (3, 3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures large enough for MS-SSIM; others than multiples of 64 CompressAI pads otherwise."""
+    folder = tmp_path_factory.mktemp("large")
+    for name, (height, width) in {"a": (192, 192), "b": (192, 256)}.items():
+        y, x = np.mgrid[:height, :width][..., None] / 11
+        pixels = 120 + 90 * np.sin(x + np.arange(3)) * np.cos(y)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`<architecture>.pth.tar` as CompressAI's training saves it, with latents that are not 0."""
+    torch.manual_seed(0)
+    model = build(request.param, SIZES[request.param])
+    with torch.no_grad():
+        last = [m for m in model.g_a.children() if m._parameters][-1]
+        for parameter in last.parameters():
+            parameter.mul_(20)
+    path = tmp_path_factory.mktemp("checkpoint") / f"{request.param}.pth.tar"
+    torch.save({"epoch": 1, "state_dict": model.state_dict()}, path)
+    return path
+
+
+def words(checkpoint: Path, folder: Path, *options: str) -> list[str]:
+    arch = checkpoint.name.removesuffix(".pth.tar")
+    return ["checkpoint", str(folder), "-a", arch, "-p", str(checkpoint), *options]
+
+
+def figures(said: str) -> dict[str, float]:
+    """What the command prints."""
+    return {key: value for key, [value] in json.loads(said)["results"].items()}
+
+
+@pytest.fixture
+def own_zoo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """CompressAI's tables, and the number of threads that its command changes, for one test."""
+    from compressai.zoo import image, image_models
+
+    threads = torch.get_num_threads()
+    architectures, models = dict(image.model_architectures), dict(image_models)
+    yield
+    torch.set_num_threads(threads)
+    for table, before in ((image.model_architectures, architectures), (image_models, models)):
+        table.clear()
+        table.update(before)
+
+
+@pytest.mark.filterwarnings("ignore::paoncodec.errors.TablesMade")
+def test_real_files_have_the_same_bits_and_pictures(checkpoint: Path, folder: Path) -> None:
+    images = {path.name: path for path in sorted(folder.glob("*.png"))}
+    result = evaluate(images, settings_of([PaonCoder(str(checkpoint))]), Options())
+    ours = {key: values[0] for key, values in result["results"].items()}
+    command = [sys.executable, "-m", "paoncodec.evaluation.compressai_eval"]
+    command += words(checkpoint, folder)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = figures(done.stdout)
+    assert expected["bpp"] > 0.05
+    assert ours["payload-bpp"] == pytest.approx(expected["bpp"], abs=1e-9)
+    assert ours["psnr-rgb"] == pytest.approx(expected["psnr-rgb"], abs=1e-4)
+    assert ours["ms-ssim-rgb"] == pytest.approx(expected["ms-ssim-rgb"], abs=1e-6)
+    pixels = sum(row["width"] * row["height"] for row in result["images"]) / 2
+    assert 0 < ours["bpp"] - expected["bpp"] < 8 * 80 / pixels
+
+
+@pytest.mark.usefixtures("own_zoo")
+@pytest.mark.filterwarnings("ignore")  # of what CompressAI imports
+@torch.no_grad()
+def test_estimates_are_those_of_forward(
+    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, _ = load_weights(checkpoint)
+    bpp, psnr = [], []
+    for path in sorted(folder.glob("*.png")):
+        x = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None] / 255
+        out = model(x)
+        bits = -sum(part.log2().sum().item() for part in out["likelihoods"].values())
+        bpp.append(bits / x[0, 0].numel())
+        error = (x - (out["x_hat"].clamp(0, 1) * 255).round() / 255).square().mean().item()
+        psnr.append(-10 * np.log10(error))
+    compressai_eval.main(words(checkpoint, folder, "--entropy-estimation"))
+    found = figures(capsys.readouterr().out)
+    assert found["bpp"] == pytest.approx(np.mean(bpp), rel=1e-5)
+    assert found["psnr-rgb"] == pytest.approx(np.mean(psnr), abs=1e-4)
+
+
+@pytest.mark.usefixtures("own_zoo")
+def test_all_of_ours_are_known_by_name() -> None:
+    from compressai.zoo import image, image_models
+
+    before = set(image_models)
+    compressai_eval.add_to_zoo()
+    for name, model in ARCHITECTURES.items():
+        assert MODELS[name] is model
+        assert image.model_architectures[name] is model
+        with pytest.raises(SystemExit, match="evaluate a `checkpoint`"):
+            image_models[name](quality=1, metric="mse", pretrained=True, progress=False)
+    assert before.isdisjoint(ARCHITECTURES)
+    assert set(image_models) == before | set(ARCHITECTURES)
