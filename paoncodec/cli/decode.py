@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from paoncodec import api
+from paoncodec.cli.errors import noting
 from paoncodec.cli.files import STREAM, check_output, default_output, input_file, write_output
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 __all__ = ["decode"]
 
@@ -23,7 +21,8 @@ __all__ = ["decode"]
     "-o",
     "--output",
     help="Picture to write, - for PNG on stdout; its suffix says the format: png, ppm, pgm, pnm, "
-    "bmp, tif, tiff or webp, all without loss.  [default: FILE as .png]",
+    "bmp, tif, tiff or webp without loss, jpg or jpeg with a little. Transparency wants png, tif, "
+    "tiff or webp, 16 bits png, tif or tiff.  [default: FILE as .png]",
 )
 @click.option(
     "--max-pixels",
@@ -40,27 +39,32 @@ def decode(file: str, output: str | None, max_pixels: int, model: str | None, fo
     facts = api.info(data)  # a bad file is reported before anything about the output
     target = output or default_output(file, ".png")
     check_output(target, file, force)
-    picture_format = _format_of(target)
+    picture_format = _format_of(target, facts)
     start = perf_counter()
-    image = api.decode(data, max_pixels=max_pixels, model=model)
+    picture = api.decode_picture(data, max_pixels=max_pixels, model=model)
     seconds = perf_counter() - start
-    write_output(target, _encoded(image, picture_format), force)
+    from paoncodec.images import picture_bytes
+
+    with noting() as notes:
+        content = picture_bytes(picture, picture_format)
+    write_output(target, content, force)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
     click.echo(
         f"{len(data)} bytes -> {facts['width']}x{facts['height']} px in {seconds:.2f} s", err=True
     )
 
 
-def _format_of(target: str) -> str:
-    """The format that the suffix of `target` stands for; UsageError if we cannot write it."""
+def _format_of(target: str, facts: dict[str, Any]) -> str:
+    """The format that the suffix of `target` stands for; UsageError if it cannot hold a picture of
+    which `facts` tell, before seconds are spent on decoding."""
     picture_format = "png" if target == STREAM else Path(target).suffix[1:]
-    from PIL import Image
+    from paoncodec.images import check_format
 
-    # A trial with one pixel tells before seconds are spent on decoding.
-    _encoded(Image.new("L", (1, 1)), picture_format)
+    check_format(
+        picture_format,
+        channels=facts["channels"],
+        depth=facts["depth"],
+        alpha="alpha" in facts["sections"],
+    )
     return picture_format
-
-
-def _encoded(image: Image.Image, picture_format: str) -> bytes:
-    from paoncodec.images import image_bytes, read_image
-
-    return image_bytes(read_image(image), picture_format)

@@ -7,6 +7,7 @@ from time import perf_counter
 import click
 
 from paoncodec import api
+from paoncodec.cli.errors import noting
 from paoncodec.cli.files import check_output, default_output, input_file, write_output
 
 __all__ = ["encode"]
@@ -31,6 +32,7 @@ __all__ = ["encode"]
     help="Name of shipped weights, or a weights file. With a target it may be given several times, "
     f"for models of one quality each.  [default: {api.DEFAULT_MODEL}]",
 )
+@click.option("--strip", is_flag=True, help="Leave out the colour profile, EXIF and XMP.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 def encode(
     image: str,
@@ -40,11 +42,14 @@ def encode(
     target_size: int | None,
     target_psnr: float | None,
     models: tuple[str, ...],
+    strip: bool,
     force: bool,
 ) -> None:
     """Encode IMAGE, a picture file or - for stdin.
 
-    8-bit grey and RGB pictures of any size, in any format that Pillow reads.
+    Pictures of any size, in any format that Pillow reads: grey, RGB, palettes and CMYK (made sRGB),
+    transparency, 16 bits of PNG and TIFF. Colour profile, EXIF and XMP are kept, and so is
+    transparency, without loss. Of an animation the first frame is taken.
 
     A target is met by a search over the qualities of the model, or among several models.
     """
@@ -52,16 +57,20 @@ def encode(
     target = output or default_output(image, ".bin")
     check_output(target, image, force)
     start = perf_counter()
-    data = api.encode(
-        source,
-        quality,
-        models or api.DEFAULT_MODEL,
-        target_bpp=target_bpp,
-        target_psnr=target_psnr,
-        target_size=target_size,
-    )
+    with noting() as notes:
+        data = api.encode(
+            source,
+            quality,
+            models or api.DEFAULT_MODEL,
+            target_bpp=target_bpp,
+            target_psnr=target_psnr,
+            target_size=target_size,
+            strip=strip,
+        )
     seconds = perf_counter() - start
     write_output(target, data, force)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
     facts = api.info(data)
     if len(models) > 1:
         click.echo(f"nearest of {len(models)} models: {facts['model']}", err=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from traceback import print_exc
+from typing import TextIO
 
 import click
 
-from paoncodec.errors import PaonError
+from paoncodec.errors import PaonError, PictureWarning
 
-__all__ = ["reporting"]
+__all__ = ["noting", "reporting"]
 
 _INTERNAL = PaonError.exit_code
 # As shells report a process that SIGINT or SIGPIPE has ended.
@@ -45,6 +47,31 @@ def reporting(traceback: bool) -> Iterator[None]:
         what = f"{type(error).__name__}: {error}"
         remedy = "run `paoncodec --debug ...` and report what it says"
         _end(f"internal error ({what}); {remedy}", _INTERNAL, traceback)
+
+
+@contextmanager
+def noting() -> Iterator[list[str]]:
+    """Collect what is not kept of a picture, in place of warnings with a line of code."""
+    notes: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PictureWarning)
+        usual = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, PictureWarning):
+                notes.append(str(message))
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield notes
 
 
 def _end(message: str, exit_code: int, traceback: bool) -> None:
