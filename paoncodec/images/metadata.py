@@ -11,10 +11,18 @@ from PIL import Image
 from paoncodec.errors import PictureWarning
 from paoncodec.images.picture import Metadata
 
-__all__ = ["DESCRIPTIVE_TAGS", "DIRECTORIES", "exif_orientation", "read_metadata", "upright_exif"]
+__all__ = [
+    "DESCRIPTIVE_TAGS",
+    "DIRECTORIES",
+    "EXIF_PREFIX",
+    "exif_orientation",
+    "read_metadata",
+    "upright_exif",
+]
 
 ORIENTATION = 0x0112
-_EXIF_PREFIX = b"Exif\0\0"
+#: What Pillow, and JPEG, have before EXIF.
+EXIF_PREFIX = b"Exif\0\0"
 _SHORT_BYTES = 2
 
 #: Tags of TIFF that describe the picture and not how it is stored, the Exif and the GPS directory
@@ -89,7 +97,7 @@ def _exif(image: Image.Image, name: str) -> bytes | None:
         exif = b"damaged"
     if not exif:
         return None
-    upright = upright_exif(exif.removeprefix(_EXIF_PREFIX))
+    upright = upright_exif(exif.removeprefix(EXIF_PREFIX))
     if upright is None:
         text = f"{name}: its EXIF is damaged and left out"
         warnings.warn(text, PictureWarning, stacklevel=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from paoncodec.errors import ImageError, PictureWarning, UsageError
 from paoncodec.images.deep_files import deep_png, deep_tiff
-from paoncodec.images.metadata import DESCRIPTIVE_TAGS, DIRECTORIES
+from paoncodec.images.metadata import DESCRIPTIVE_TAGS, DIRECTORIES, EXIF_PREFIX
 from paoncodec.images.picture import Metadata, Picture, Samples
 
 __all__ = [
@@ -109,8 +110,11 @@ def to_pil(picture: npt.NDArray[np.uint8] | Picture) -> Image.Image:
         picture = picture.eight_bit()
     array = np.ascontiguousarray(picture.with_alpha())
     image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+    metadata = picture.metadata
+    if metadata.exif:
+        metadata = replace(metadata, exif=EXIF_PREFIX + metadata.exif)
     names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
-    for kind, data in picture.metadata.items().items():
+    for kind, data in metadata.items().items():
         image.info[names[kind]] = data
     return image
 
@@ -257,7 +261,7 @@ def _pillow_options(metadata: Metadata, format: str) -> dict[str, Any]:
     if format == "TIFF":
         return options | {"tiffinfo": {k: v for k, v in _tags(metadata).items() if k != _ICC_TAG}}
     if metadata.exif:
-        options["exif"] = (b"" if format == "PNG" else b"Exif\0\0") + metadata.exif
+        options["exif"] = EXIF_PREFIX + metadata.exif
     if metadata.xmp and format == "PNG":
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode(errors="replace"))
