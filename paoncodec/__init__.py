@@ -12,7 +12,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = ("decode", "encode", "info", "load_codec")
+_LAZY = ("decode", "decode_picture", "encode", "info", "load_codec")
 
 __all__ = ["__version__", *_LAZY]
 

@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias, cast
 
 from paoncodec import zoo
+from paoncodec.beside import from_sections, to_sections
 from paoncodec.bitstream import (
     Container,
     Header,
     Limits,
     SectionKind,
     Sniff,
+    lowest_version,
     nbytes,
     read,
     round_quality,
+    section_name,
     sniff,
     write,
 )
@@ -45,13 +48,14 @@ if TYPE_CHECKING:
     from compressai.models import CompressionModel
     from PIL import Image
 
-    from paoncodec.images import ImageSource
+    from paoncodec.images import ImageSource, Picture, Samples
 
 __all__ = [
     "DEFAULT_MODEL",
     "MAX_PIXELS",
     "RateMap",
     "decode",
+    "decode_picture",
     "encode",
     "file_bytes",
     "info",
@@ -83,25 +87,35 @@ def encode(
     target_bpp: float | None = None,
     target_psnr: float | None = None,
     target_size: int | None = None,
+    strip: bool = False,
 ) -> bytes:
     """Code a picture: the bytes of a `.bin` file (docs/format.md).
 
+    Transparency, colour profile, EXIF and XMP are kept without loss. Colours that full transparency
+    hides are not kept: those around take their place, since that costs least.
+
     Args:
-        image: a path, the bytes of an image file, a binary file object, a Pillow image, or a
-            uint8 array (H, W), (H, W, 1) or (H, W, 3). Any size from 1×1, grey or RGB.
+        image: a path, the bytes of an image file, a binary file object, a Pillow image, a
+            `paoncodec.images.Picture`, or a uint8 or uint16 array (H, W) or (H, W, 1 to 4). Any
+            size from 1×1; grey or RGB of 8 or 16 bits, with or without alpha.
         quality: 1 (small files) to 6. None: that of the model, or 4 if it has them all.
         model: a name of the zoo or the path of a weights file. With a target it may be several of
             one quality each: the file is that of the model that comes nearest.
         target_bpp, target_size: the file has at most so many bits per pixel, or bytes: the highest
             quality that does. A search; it takes about eight times as long.
         target_psnr: the picture has at least so many dB: the lowest quality that does.
+        strip: leave out the colour profile, EXIF and XMP.
+
+    Warns:
+        PictureWarning: something of the picture is not kept as it is: further frames, CMYK colour,
+            damaged metadata.
 
     Raises:
         UsageError: the model cannot do this quality, or reach this target.
         ImageError: the picture cannot be read, or is of a kind that is not supported.
         WeightsError: the model's weights are missing or damaged.
     """
-    from paoncodec.images import read_image
+    from paoncodec.images import read_picture
 
     models = [model] if isinstance(model, (str, os.PathLike)) else model
     choice = [zoo.resolve(one) for one in models]
@@ -109,8 +123,8 @@ def encode(
     _check_choice(choice, target)
     if target is None:
         asked = _quality(choice[0], quality)
-        return _Picture(read_image(image)).file(choice[0], asked)
-    picture = _Picture(read_image(image))
+        return _Source(read_picture(image), strip).file(choice[0], asked)
+    picture = _Source(read_picture(image), strip)
     if choice[0].quality is None:
         found = find_quality(target, lambda q: picture.figure(target, choice[0], q))
         return picture.file(choice[0], found)
@@ -123,7 +137,10 @@ def encode(
 def decode(
     data: DataSource, *, max_pixels: int = MAX_PIXELS, model: ModelSource | None = None
 ) -> Image.Image:
-    """Decode a `.bin` file to a Pillow image of mode L or RGB.
+    """Decode a `.bin` file to a Pillow image of mode L, LA, RGB or RGBA, or I;16 for 16-bit grey.
+
+    Colour profile, EXIF and XMP are in its `info`, as after `PIL.Image.open`. Pillow has no other
+    mode of 16 bits: `decode_picture` gives all samples.
 
     Args:
         data: the bytes of the file, its path, or a binary file object.
@@ -131,19 +148,41 @@ def decode(
         model: name or path of the weights, if not those in the zoo under the name that the file
             gives. They must be the very weights that the file was made with.
 
+    Warns:
+        PictureWarning: samples of 16 bits were rounded to 8.
+
     Raises:
         MalformedStream: not a file of ours, damaged, cut short or too large.
         WeightsError: the file's weights are missing, damaged or others.
         DecodeDesync: the decoded latents differ from the encoder's.
         UsageError: the path cannot be read.
     """
+    picture = decode_picture(data, max_pixels=max_pixels, model=model)
+    from paoncodec.images import to_pil
+
+    return to_pil(picture)
+
+
+def decode_picture(
+    data: DataSource, *, max_pixels: int = MAX_PIXELS, model: ModelSource | None = None
+) -> Picture:
+    """Decode a `.bin` file to all that it holds: samples at their depth, alpha, metadata.
+
+    Args:
+        data, max_pixels, model: as for `decode`.
+
+    Raises:
+        As `decode`.
+    """
     container = read(file_bytes(data), Limits(max_pixels))
     header = container.header
     weights = zoo.find(header.model, header.weights_id, given=model)
     # Everything about the file is known to be right: now torch may be loaded.
-    from paoncodec.images import to_pil
+    from paoncodec.images import Picture
 
-    return to_pil(_decompress(weights, container, max_pixels))
+    with _locating(header):
+        alpha, metadata = from_sections(container)
+    return Picture(_decompress(weights, container, max_pixels), alpha, metadata)
 
 
 def info(data: DataSource) -> dict[str, Any]:
@@ -154,8 +193,9 @@ def info(data: DataSource) -> dict[str, Any]:
 
     Returns:
         JSON types only: `version`, `model`, `weights_id` (hexadecimal), `width`, `height`,
-        `channels` (1 grey, 3 RGB), `quality`, `latents_crc` (hexadecimal), `bytes` (of the
-        file), `bpp` (of the file), `header_bytes`, `sections` (name → bytes).
+        `channels` (1 grey, 3 RGB), `depth` (bits per sample), `quality`, `latents_crc`
+        (hexadecimal), `bytes` (of the file), `bpp` (of the file), `header_bytes`, `sections`
+        (name → bytes: z, y, and what there is of alpha, icc, exif and xmp).
 
     Raises:
         MalformedStream: not a file of ours, damaged or cut short.
@@ -172,12 +212,13 @@ def info(data: DataSource) -> dict[str, Any]:
         "width": header.width,
         "height": header.height,
         "channels": header.channels,
+        "depth": header.depth,
         "quality": header.quality,
         "latents_crc": f"{header.latents_crc:08x}",
         "bytes": len(content),
         "bpp": 8 * len(content) / (header.width * header.height),
         "header_bytes": nbytes(header),
-        "sections": {kind.name.lower(): len(data) for kind, data in container.sections.items()},
+        "sections": {section_name(kind): len(data) for kind, data in container.sections.items()},
     }
 
 
@@ -301,11 +342,15 @@ def _read_ours(file: BinaryIO) -> bytes:
     return head + file.read()
 
 
-class _Picture:
-    """Samples (H, W, C) that are coded, perhaps more than once."""
+class _Source:
+    """A picture that is coded, perhaps more than once."""
 
-    def __init__(self, pixels: npt.NDArray[np.uint8]) -> None:
-        self._pixels = pixels
+    def __init__(self, picture: Picture, strip: bool) -> None:
+        from paoncodec.images import fill_hidden
+
+        self._samples = fill_hidden(picture.samples, picture.alpha)
+        self._depth = picture.depth
+        self._beside = to_sections(picture, strip)
 
     def file(self, weights: zoo.Weights, quality: float) -> bytes:
         """The bytes of a file."""
@@ -313,8 +358,8 @@ class _Picture:
 
         codec = _shared_codec(weights)
         with torch.inference_mode():
-            coded = codec.compress(_input(codec, self._pixels), **_rate(weights, quality))
-        height, width, channels = self._pixels.shape
+            coded = codec.compress(_input(codec, self._samples), **_rate(weights, quality))
+        height, width, channels = self._samples.shape
         header = Header(
             model=weights.name,
             weights_id=weights.identity,
@@ -323,13 +368,16 @@ class _Picture:
             channels=channels,
             quality=quality,
             latents_crc=coded["digests"][0],
+            version=lowest_version(self._depth, self._beside),
+            depth=self._depth,
         )
         y_strings, z_strings = coded["strings"]
-        return write(header, {SectionKind.Z: z_strings[0], SectionKind.Y: y_strings[0]})
+        latents: dict[int, bytes] = {SectionKind.Z: z_strings[0], SectionKind.Y: y_strings[0]}
+        return write(header, latents | self._beside)
 
     def figure(self, target: Target, weights: zoo.Weights, quality: float) -> float:
         """The target's figure of the file of this quality."""
-        height, width, _ = self._pixels.shape
+        height, width, _ = self._samples.shape
         if target.kind != "psnr":
             size = len(self.file(weights, quality))
             return size if target.kind == "size" else 8 * size / (height * width)
@@ -339,9 +387,8 @@ class _Picture:
 
         codec = _shared_codec(weights)
         with torch.inference_mode():
-            x = _input(codec, self._pixels)
-            decoded = _samples(codec.reconstruct(x, **_rate(weights, quality)), self._pixels.shape)
-        return psnr(self._pixels, decoded)
+            x_hat = codec.reconstruct(_input(codec, self._samples), **_rate(weights, quality))
+        return psnr(self._samples, _samples(x_hat, self._samples.shape, self._depth))
 
 
 def _rate(weights: zoo.Weights, quality: float) -> dict[str, float]:
@@ -349,8 +396,8 @@ def _rate(weights: zoo.Weights, quality: float) -> dict[str, float]:
     return {} if weights.quality is not None else {"quality": quality}
 
 
-def _input(codec: CompressionModel, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """(1, 3, H', W') of uint8 (H, W, C), enlarged to right and below by its last samples."""
+def _input(codec: CompressionModel, pixels: Samples) -> torch.Tensor:
+    """(1, 3, H', W') of samples (H, W, C), enlarged to right and below by their last ones."""
     import numpy as np
     import torch
 
@@ -360,32 +407,32 @@ def _input(codec: CompressionModel, pixels: npt.NDArray[np.uint8]) -> torch.Tens
     full = np.pad(pixels, margins, mode="edge")
     # A grey picture is coded as a coloured one with three equal channels.
     rgb = np.repeat(full, 3, axis=2) if channels == 1 else full
-    return torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+    peak = int(np.iinfo(pixels.dtype).max)
+    # Single precision has 24 bits: those of 16-bit samples all go in.
+    return torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1)[None] / peak
 
 
-def _samples(x_hat: torch.Tensor, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """uint8 (H, W, C) of a codec's output (1, 3, H', W')."""
-    from paoncodec.images import to_uint8
+def _samples(x_hat: torch.Tensor, shape: tuple[int, ...], depth: int) -> Samples:
+    """Samples (H, W, C) of a codec's output (1, 3, H', W')."""
+    from paoncodec.images import to_samples
 
     height, width, channels = shape
     samples = x_hat[0, :, :height, :width].permute(1, 2, 0).numpy()
-    return to_uint8(samples.mean(axis=2, keepdims=True) if channels == 1 else samples)
+    return to_samples(samples.mean(axis=2, keepdims=True) if channels == 1 else samples, depth)
 
 
 def _start(header: Header, section: str) -> int:
     """Where a section of a file starts, in bytes."""
     start = nbytes(header)
     for entry in header.sections:
-        if entry.kind.name.lower() == section:
+        if section_name(entry.kind) == section:
             break
         start += entry.length
     return start
 
 
-def _decompress(
-    weights: zoo.Weights, container: Container, max_pixels: int
-) -> npt.NDArray[np.uint8]:
-    """uint8 (H, W, C) of a verified file."""
+def _decompress(weights: zoo.Weights, container: Container, max_pixels: int) -> Samples:
+    """Samples (H, W, C) of a verified file."""
     import torch
 
     header = container.header
@@ -394,7 +441,8 @@ def _decompress(
     with _locating(header), torch.inference_mode():
         decoded = codec.decompress(_strings(container), shape, **_rate(weights, header.quality))
     _check_digest(decoded["digests"][0], header)
-    return _samples(decoded["x_hat"], (header.height, header.width, header.channels))
+    size = (header.height, header.width, header.channels)
+    return _samples(decoded["x_hat"], size, header.depth)
 
 
 def _strings(container: Container) -> list[list[bytes]]:

@@ -15,8 +15,10 @@ __all__ = [
     "NotOurFile",
     "PaonError",
     "PictureLeftOut",
+    "PictureWarning",
     "TablesMade",
     "TruncatedStream",
+    "UnsupportedSection",
     "UnsupportedVersion",
     "UsageError",
     "WeightsError",
@@ -43,6 +45,10 @@ class ImageError(PaonError):
 
 class PictureLeftOut(UserWarning):
     """A picture of a data set cannot be used, and another takes its place; the text names it."""
+
+
+class PictureWarning(UserWarning):
+    """Something about a picture is not kept as it is: a frame, a colour space, metadata."""
 
 
 class TablesMade(UserWarning):
@@ -117,6 +123,19 @@ class UnsupportedVersion(MalformedStream):
         self.args = (found, newest, offset)
         self.found = found
         self.newest = newest
+
+
+class UnsupportedSection(MalformedStream):
+    """The picture is not right without a section of `kind`, which this release does not know."""
+
+    summary = "file of a later format"
+    remedy = "upgrade paoncodec"
+
+    def __init__(self, kind: int, offset: int) -> None:
+        reason = f"section {kind} belongs to the picture, and this release does not know it"
+        super().__init__("sections", offset, reason)
+        self.args = (kind, offset)
+        self.kind = kind
 
 
 class LimitExceeded(MalformedStream):

@@ -29,11 +29,12 @@ from paoncodec.errors import (
     LimitExceeded,
     MalformedStream,
     NotOurFile,
+    PictureWarning,
     TruncatedStream,
     UsageError,
     WeightsError,
 )
-from paoncodec.images import psnr
+from paoncodec.images import Metadata, Picture, psnr
 from paoncodec.quality import lmbda_of
 from paoncodec.targets import Target
 
@@ -165,6 +166,7 @@ def test_info(sound_file: bytes, tmp_path: Path) -> None:
         "width": 48,
         "height": 32,
         "channels": 3,
+        "depth": 8,
         "quality": 4.0,
         "latents_crc": "12345678",
         "bytes": len(sound_file),
@@ -335,7 +337,7 @@ def test_a_real_codec_refuses_payloads_that_do_not_fit(tiny_weights: Path) -> No
     data = paoncodec.encode(picture(64, 64, 3), model=tiny_weights)
     container = read(data)
     sections = container.sections
-    for kind in SectionKind:
+    for kind in sections:
         longer = write(container.header, sections | {kind: sections[kind] + bytes(64)})
         empty = write(container.header, sections | {kind: b""})
         for wrong in (longer, empty, changed(data, width=640)):
@@ -373,7 +375,7 @@ def test_the_default_model_is_in_the_zoo() -> None:
 
 
 def test_the_package_has_these_names() -> None:
-    names = {"decode", "encode", "info", "load_codec", "__version__"}
+    names = {"decode", "decode_picture", "encode", "info", "load_codec", "__version__"}
     assert names <= set(dir(paoncodec))
     assert set(paoncodec.__all__) == names
     with pytest.raises(AttributeError, match="transcode"):
@@ -531,3 +533,97 @@ def test_pictures_of_any_size_by_elic(
     assert decoded.shape == (height, width, 3)
     with pytest.raises(TruncatedStream):
         paoncodec.decode(data[:-1], model=path)
+
+
+# Transparency, depth and metadata
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_alpha_and_all_bits_come_back(fake: SimpleNamespace, channels: int, dtype: type) -> None:
+    peak = np.iinfo(dtype).max
+    shape = (65, 30, channels)
+    pixels = np.random.default_rng(0).integers(0, peak, shape, dtype=dtype, endpoint=True)
+    if channels % 2 == 0:
+        pixels[:, :, -1] |= 1  # nothing is hidden
+    data = paoncodec.encode(pixels, model=fake.path)
+    decoded = paoncodec.decode_picture(data, model=fake.path)
+    np.testing.assert_array_equal(decoded.with_alpha(), pixels)
+    facts = paoncodec.info(data)
+    assert facts["depth"] == 8 * pixels.itemsize
+    assert ("alpha" in facts["sections"]) == (channels % 2 == 0)
+    assert facts["version"] == (1 if channels % 2 and dtype == np.uint8 else 2)
+
+
+METADATA = Metadata(icc=bytes(500), exif=b"II*\0 and so on", xmp="<x>é</x>".encode())
+
+
+def test_metadata_comes_back_unless_it_is_stripped(fake: SimpleNamespace) -> None:
+    source = Picture(picture(5, 4, 3), None, METADATA)
+    data = paoncodec.encode(source, model=fake.path)
+    assert paoncodec.decode_picture(data, model=fake.path).metadata == METADATA
+    info = paoncodec.decode(data, model=fake.path).info
+    exif = b"Exif\0\0" + METADATA.exif  # as Pillow has it
+    assert info == {"icc_profile": METADATA.icc, "exif": exif, "xmp": METADATA.xmp}
+    assert list(paoncodec.info(data)["sections"]) == ["z", "y", "icc", "exif", "xmp"]
+    bare = paoncodec.encode(source, model=fake.path, strip=True)
+    assert bare == paoncodec.encode(source.samples, model=fake.path)
+
+
+def test_too_much_metadata_is_left_out_with_a_warning(fake: SimpleNamespace) -> None:
+    source = Picture(picture(5, 4, 3), None, Metadata(icc=b"icc", xmp=bytes(2**24 + 1)))
+    with pytest.warns(PictureWarning, match="16777217 bytes of XMP left out"):
+        data = paoncodec.encode(source, model=fake.path)
+    assert paoncodec.decode_picture(data, model=fake.path).metadata == Metadata(icc=b"icc")
+
+
+@pytest.mark.parametrize("kind", [SectionKind.ALPHA, SectionKind.ICC, SectionKind.XMP])
+def test_a_section_that_holds_something_else_is_refused(
+    fake: SimpleNamespace, kind: SectionKind
+) -> None:
+    source = Picture(picture(5, 4, 3), np.zeros((5, 4), np.uint8), METADATA)
+    container = opened(paoncodec.encode(source, model=fake.path))
+    data = write(container.header, container.sections | {kind: b"else"})
+    with pytest.raises(MalformedStream) as caught:
+        paoncodec.decode(data, model=fake.path)
+    assert caught.value.field == kind.name.lower()
+    assert data[caught.value.offset :].startswith(b"else")
+    assert fake.loads == 1  # by the encoder: the fault is found before the latents are decoded
+
+
+def test_a_section_of_a_later_release_that_may_be_ignored_changes_nothing(
+    fake: SimpleNamespace,
+) -> None:
+    source = Picture(picture(5, 4, 3), None, METADATA)
+    container = opened(paoncodec.encode(source, model=fake.path))
+    data = write(container.header, {**container.sections, 200: b"new"})
+    decoded = paoncodec.decode_picture(data, model=fake.path)
+    np.testing.assert_array_equal(decoded.samples, source.samples)
+    assert paoncodec.info(data)["sections"]["section 200"] == 3
+
+
+def test_hidden_colours_cost_next_to_nothing(variable_weights: Path, smooth: np.ndarray) -> None:
+    alpha = np.zeros(smooth.shape[:2], np.uint8)
+    alpha[20:60, 30:80] = 255
+    noise = picture(*smooth.shape)
+    noise[alpha > 0] = smooth[alpha > 0]
+    sizes = [
+        paoncodec.info(paoncodec.encode(pixels, model=variable_weights))["sections"]["y"]
+        for pixels in (np.dstack([noise, alpha]), np.dstack([smooth, alpha]), noise, smooth)
+    ]
+    hidden, same, everything, seen = sizes
+    assert hidden == same
+    assert hidden <= seen
+    assert hidden < 0.7 * everything
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_target_of_psnr_counts_what_is_coded(
+    variable_weights: Path, smooth: np.ndarray, dtype: type
+) -> None:
+    samples = smooth.astype(dtype) * (1 if dtype == np.uint8 else 257)
+    one, two = (
+        paoncodec.info(paoncodec.encode(pixels, model=variable_weights, target_psnr=30.0))
+        for pixels in (smooth, samples)
+    )
+    assert abs(one["quality"] - two["quality"]) < 0.1

@@ -25,7 +25,7 @@ def expected() -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def coded() -> bytes:
-    return paoncodec.encode(PHOTO)
+    return paoncodec.encode(PHOTO, strip=True)
 
 
 def test_rate_and_quality_are_those_of_the_card(coded: bytes, expected: dict[str, float]) -> None:

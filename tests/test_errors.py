@@ -13,6 +13,7 @@ from paoncodec.errors import (
     NotOurFile,
     PaonError,
     TruncatedStream,
+    UnsupportedSection,
     UnsupportedVersion,
     UsageError,
     WeightsError,
@@ -39,6 +40,11 @@ STREAM_ERRORS = [
         "upgrade paoncodec",
     ),
     (
+        UnsupportedSection(kind=9, offset=50),
+        "file of a later format: sections at byte 50: section 9 belongs to the picture, and this "
+        "release does not know it; upgrade paoncodec",
+    ),
+    (
         LimitExceeded(width=30, height=20, max_pixels=599, offset=28),
         "picture too large: width, height at byte 28: 30 x 20 = 600 pixels, at most 599 are "
         "allowed; raise --max-pixels (max_pixels in Python) if you trust the file",
@@ -53,6 +59,7 @@ EXIT_CODES = {
     MalformedStream: 4,
     NotOurFile: 4,
     TruncatedStream: 4,
+    UnsupportedSection: 4,
     UnsupportedVersion: 4,
     LimitExceeded: 4,
     WeightsError: 5,

@@ -26,6 +26,7 @@ LEVELS = {
     "training": 2,
     "codecs": 3,
     "vision": 3,
+    "beside": 4,
     "targets": 4,
     "zoo": 4,
     "api": 5,

@@ -10,14 +10,18 @@ from paoncodec.bitstream.header import (
     Header,
     Section,
     SectionKind,
+    lowest_version,
     nbytes,
     pack,
     round_quality,
+    section_name,
     unpack,
 )
+from paoncodec.bitstream.metadata import METADATA_LIMIT, deflate, inflate
 
 __all__ = [
     "MAGIC",
+    "METADATA_LIMIT",
     "VERSION",
     "Container",
     "Header",
@@ -25,10 +29,14 @@ __all__ = [
     "Section",
     "SectionKind",
     "Sniff",
+    "deflate",
+    "inflate",
+    "lowest_version",
     "nbytes",
     "pack",
     "read",
     "round_quality",
+    "section_name",
     "sniff",
     "unpack",
     "write",

@@ -1,6 +1,6 @@
 """The file: a header, then the payloads of its sections, then nothing.
 
-    header | payload of z | payload of y
+    header | payload of z | payload of y | payloads of what else there is
 
 docs/format.md is the normative description.
 """
@@ -17,14 +17,19 @@ from paoncodec.bitstream.header import (
     Header,
     Section,
     SectionKind,
+    is_ignorable,
     nbytes,
     offset_of,
     pack,
+    section_name,
     unpack,
 )
-from paoncodec.errors import LimitExceeded, MalformedStream, TruncatedStream
+from paoncodec.errors import LimitExceeded, MalformedStream, TruncatedStream, UnsupportedSection
 
 __all__ = ["Container", "Limits", "Sniff", "read", "sniff", "write"]
+
+
+_REQUIRED = (SectionKind.Z, SectionKind.Y)
 
 
 class Sniff(Enum):
@@ -48,10 +53,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Container:
-    """A file taken apart: its header and the verified payload of each section."""
+    """A file taken apart: its header and the verified payload of each section, by kind.
+
+    Sections that this release does not know, and that a reader may do without, are among them.
+    """
 
     header: Header
-    sections: dict[SectionKind, bytes]
+    sections: dict[int, bytes]
 
 
 def sniff(head: bytes) -> Sniff:
@@ -67,17 +75,17 @@ def sniff(head: bytes) -> Sniff:
     return Sniff.SHORT if MAGIC.startswith(head) else Sniff.OTHER
 
 
-def write(header: Header, sections: Mapping[SectionKind, bytes]) -> bytes:
+def write(header: Header, sections: Mapping[int, bytes]) -> bytes:
     """Make a file of `header` and the payload of every section.
 
     The section table is computed here: what `header.sections` holds is not used.
 
     Raises:
-        ValueError: a section is missing, unknown or too long.
+        ValueError: z or y is missing, a section is too long, or not of the header's version.
     """
-    if set(sections) != set(SectionKind):
-        raise ValueError(f"sections are {list(sections)}, legal is {list(SectionKind)}")
-    payloads = {kind: sections[kind] for kind in SectionKind}
+    if not set(_REQUIRED) <= set(sections):
+        raise ValueError(f"sections are {list(sections)}, z and y must be among them")
+    payloads = {kind: sections[kind] for kind in sorted(sections)}
     table = tuple(Section(kind, len(data), crc32(data)) for kind, data in payloads.items())
     return b"".join([pack(replace(header, sections=table)), *payloads.values()])
 
@@ -91,7 +99,7 @@ def read(data: bytes, limits: Limits = Limits()) -> Container:
     Raises:
         NotOurFile: it does not start with our magic.
         TruncatedStream: it ends too early.
-        UnsupportedVersion: it needs a later release.
+        UnsupportedVersion, UnsupportedSection: it needs a later release.
         LimitExceeded: the picture has more pixels than `limits` allows.
         MalformedStream: anything else, with the field and its offset.
     """
@@ -109,11 +117,14 @@ def _check_limits(header: Header, limits: Limits) -> None:
 
 
 def _check_complete(header: Header) -> None:
+    start = offset_of(header, "sections")
     found = {section.kind for section in header.sections}
-    for kind in SectionKind:
-        if kind not in found:
-            reason = f"section {kind.name.lower()} is missing"
-            raise MalformedStream("sections", offset_of(header, "sections"), reason)
+    for needed in _REQUIRED:
+        if needed not in found:
+            raise MalformedStream("sections", start, f"section {section_name(needed)} is missing")
+    for kind in found:
+        if kind not in list(SectionKind) and not is_ignorable(kind):
+            raise UnsupportedSection(kind, start)
 
 
 def _check_length(header: Header, have: int) -> None:
@@ -127,7 +138,7 @@ def _check_length(header: Header, have: int) -> None:
         raise MalformedStream("end of file", end, reason)
 
 
-def _verified_payloads(header: Header, data: bytes) -> dict[SectionKind, bytes]:
+def _verified_payloads(header: Header, data: bytes) -> dict[int, bytes]:
     payloads = {}
     start = nbytes(header)
     for section in header.sections:
@@ -142,4 +153,4 @@ def _verified_payloads(header: Header, data: bytes) -> dict[SectionKind, bytes]:
 
 
 def _payload_name(section: Section) -> str:
-    return f"payload of {section.kind.name.lower()}"
+    return f"payload of {section_name(section.kind)}"

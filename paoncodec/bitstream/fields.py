@@ -11,7 +11,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
 from paoncodec.errors import MalformedStream, TruncatedStream
@@ -20,7 +19,6 @@ __all__ = [
     "U32",
     "Codec",
     "Cursor",
-    "EnumByte",
     "Field",
     "FixedBytes",
     "FixedPoint",
@@ -33,7 +31,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-E = TypeVar("E", bound=IntEnum)
 
 
 @dataclass
@@ -254,35 +251,6 @@ class ShortText(Codec[str]):
             raise MalformedStream(field, start, reason)
         # Bytes that are not UTF-8 turn into backslashes, which the alphabet refuses by name.
         return cursor.take(count, field).decode(errors="backslashreplace")
-
-
-@dataclass(frozen=True)
-class EnumByte(Codec[E]):
-    """A member of an IntEnum, as one byte."""
-
-    members: type[E]
-
-    @property
-    def layout(self) -> str:
-        return "u8"
-
-    @property
-    def legal(self) -> str:
-        return ", ".join(f"{member.value} = {member.name.lower()}" for member in self.members)
-
-    def problem(self, value: E) -> str | None:
-        return None if isinstance(value, self.members) else self._refusal(value)
-
-    def write(self, out: bytearray, value: E) -> None:
-        out.append(value)
-
-    def parse(self, cursor: Cursor, field: str) -> E:
-        number = cursor.take(1, field)[0]
-        try:
-            return self.members(number)
-        except ValueError:
-            start = cursor.offset - 1
-            raise MalformedStream(field, start, self._refusal(number)) from None
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,23 @@
 
 `FIELDS` is the one definition; `pack`, `unpack`, `nbytes` and the tables of docs/format.md all
 come from it. To extend the format, raise `VERSION` and put the new field (with `since=VERSION`
-and a default in `Header`) just before `header_crc`; nothing else may change.
+and a default in `Header`) just before `header_crc`; nothing else may change. New kinds of sections
+need no new version: see `is_ignorable`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
+from typing import Any
 from zlib import crc32
 
 from paoncodec.bitstream.fields import (
     U32,
     Codec,
     Cursor,
-    EnumByte,
     Field,
     FixedBytes,
     FixedPoint,
@@ -37,15 +39,18 @@ __all__ = [
     "Header",
     "Section",
     "SectionKind",
+    "is_ignorable",
+    "lowest_version",
     "nbytes",
     "offset_of",
     "pack",
     "round_quality",
+    "section_name",
     "unpack",
 ]
 
 MAGIC = b"PAON"
-VERSION = 1
+VERSION = 2
 
 # Lengths and sizes stay below 2^31 so that a reader in any language can keep them in an int32.
 _MAX_INT32 = 2**31 - 1
@@ -53,14 +58,63 @@ _QUALITY = FixedPoint(lowest=1, highest=6, denominator=256)
 
 
 class SectionKind(IntEnum):
-    """What a section's payload holds; sections stand in the order of these numbers."""
+    """What a section's payload holds; sections stand in the order of these numbers.
+
+    From 128 on a reader may do without what it does not know: see `is_ignorable`.
+    """
 
     Z = 1
     Y = 2
+    ALPHA = 3
+    ICC = 128
+    EXIF = 129
+    XMP = 130
+
+
+_FIRST_IGNORABLE = 128
+_ALWAYS_THERE = (SectionKind.Z, SectionKind.Y)
+
+
+def is_ignorable(kind: int) -> bool:
+    """Whether the picture is right without this section, should a reader not know what it is."""
+    return kind >= _FIRST_IGNORABLE
+
+
+def section_name(kind: int) -> str:
+    """What to call a section: its name in docs/format.md, or its number if we know none.
+
+    >>> section_name(2), section_name(200)
+    ('y', 'section 200')
+    """
+    try:
+        return SectionKind(kind).name.lower()
+    except ValueError:
+        return f"section {kind}"
+
+
+class _KindByte(Codec[int]):
+    """A section kind: those we know as `SectionKind`, the others, which a reader meets in files of
+    later releases, as plain numbers."""
+
+    layout = "u8"
+    legal = (
+        ", ".join(f"{kind.value} = {kind.name.lower()}" for kind in SectionKind)
+        + "; another one up to 255"
+    )
+
+    def problem(self, value: int) -> str | None:
+        return None if isinstance(value, int) and 1 <= value <= 255 else self._refusal(value)
+
+    def write(self, out: bytearray, value: int) -> None:
+        out.append(value)
+
+    def parse(self, cursor: Cursor, field: str) -> int:
+        number = cursor.take(1, field)[0]
+        return SectionKind(number) if number in list(SectionKind) else number
 
 
 SECTION_FIELDS = (
-    Field("kind", EnumByte(SectionKind), "which latents the payload holds"),
+    Field("kind", _KindByte(), "what the payload holds"),
     Field("length", Varint(range(_MAX_INT32 + 1)), "bytes of the payload"),
     Field("crc32", U32, "CRC-32 of the payload"),
 )
@@ -70,7 +124,7 @@ SECTION_FIELDS = (
 class Section:
     """An entry of the section table; ValueError if a value is not legal."""
 
-    kind: SectionKind
+    kind: int
     length: int
     crc32: int
 
@@ -141,10 +195,10 @@ class _SectionTable(Codec["tuple[Section, ...]"]):
     def problem(self, value: tuple[Section, ...]) -> str | None:
         for before, after in pairwise(value):
             if after.kind == before.kind:
-                return f"section {after.kind.name.lower()} is there twice (legal: {self.legal})"
+                return f"{section_name(after.kind)} is there twice (legal: {self.legal})"
             if after.kind < before.kind:
-                names = f"{after.kind.name.lower()} follows {before.kind.name.lower()}"
-                return f"section {names} (legal: {self.legal})"
+                names = f"{section_name(after.kind)} follows {section_name(before.kind)}"
+                return f"{names} (legal: {self.legal})"
         return None
 
     def write(self, out: bytearray, value: tuple[Section, ...]) -> None:
@@ -171,6 +225,7 @@ FIELDS = (
     Field("quality", _QUALITY, "the quality the encoder ran with"),
     Field("latents_crc", U32, "CRC-32 of the integer latents"),
     Field("sections", _SectionTable(), "the section table"),
+    Field("depth", UInt((8, 16), size=1), "bits per sample, of alpha too", since=2),
     Field("header_crc", _Checksum(), "CRC-32 of every byte before it"),
 )
 
@@ -187,7 +242,9 @@ class Header:
         quality: 1 to 6 in steps of 1/256; see `round_quality`.
         latents_crc: CRC-32 of the integer latents.
         sections: the section table; `container.write` fills it.
-        version: format version.
+        version: format version; 1 can hold neither another depth than 8 nor other sections than z
+            and y. `lowest_version` tells which one a picture needs.
+        depth: bits per sample, 8 or 16.
     """
 
     model: str
@@ -198,10 +255,19 @@ class Header:
     quality: float
     latents_crc: int
     sections: tuple[Section, ...] = ()
-    version: int = VERSION
+    version: int = 1
+    depth: int = 8
 
     def __post_init__(self) -> None:
         check_record(self, FIELDS)
+        needed = lowest_version(self.depth, [section.kind for section in self.sections])
+        if self.version < needed:
+            raise ValueError(f"version: {self.version} is too low for what the file holds")
+
+
+def lowest_version(depth: int, kinds: Iterable[int]) -> int:
+    """The format version that a file needs: the older it is, the more releases read it."""
+    return 1 if depth == 8 and set(kinds) <= set(_ALWAYS_THERE) else 2
 
 
 def round_quality(quality: float) -> float:
@@ -232,7 +298,18 @@ def unpack(data: bytes) -> Header:
     Raises:
         MalformedStream: or a subclass of it, at the first field that is wrong.
     """
-    return Header(**read_record(Cursor(data), FIELDS))
+    values = read_record(Cursor(data), FIELDS)
+    _check_version(values)
+    return Header(**values)
+
+
+def _check_version(values: Mapping[str, Any]) -> None:
+    for index, section in enumerate(values["sections"]):
+        if values["version"] < lowest_version(8, [section.kind]):
+            before = Header(**{**values, "sections": values["sections"][:index]})
+            reason = f"{section_name(section.kind)} in a file of version 1 (legal: z, y)"
+            start = offset_of(before, "header_crc")
+            raise MalformedStream(f"sections[{index}].kind", start, reason)
 
 
 def nbytes(header: Header) -> int:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from paoncodec import api
+from paoncodec.cli.batch import Made, find_items, require_folder_options, run_batch
+from paoncodec.cli.errors import noting
 from paoncodec.cli.files import STREAM, check_output, default_output, input_file, write_output
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 __all__ = ["decode"]
 
@@ -23,7 +23,8 @@ __all__ = ["decode"]
     "-o",
     "--output",
     help="Picture to write, - for PNG on stdout; its suffix says the format: png, ppm, pgm, pnm, "
-    "bmp, tif, tiff or webp, all without loss.  [default: FILE as .png]",
+    "bmp, tif, tiff or webp without loss, jpg or jpeg with a little. Transparency wants png, tif, "
+    "tiff or webp, 16 bits png, tif or tiff. A folder if FILE is one.  [default: FILE as .png]",
 )
 @click.option(
     "--max-pixels",
@@ -34,33 +35,102 @@ __all__ = ["decode"]
 )
 @click.option("--model", help="Name or file of the weights, if FILE was made with your own.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
-def decode(file: str, output: str | None, max_pixels: int, model: str | None, force: bool) -> None:
-    """Decode FILE, written by `paoncodec encode`, or - for stdin."""
+@click.option("-r", "--recursive", is_flag=True, help="Of a folder: search those in it too.")
+@click.option("--jobs", type=click.IntRange(1), default=1, help="Of a folder: so many at a time.")
+@click.option("--resume", is_flag=True, help="Of a folder: leave out what is done.")
+@click.option("--format", "suffix", help="Of a folder: suffix of its pictures.  [default: png]")
+def decode(
+    file: str,
+    output: str | None,
+    max_pixels: int,
+    model: str | None,
+    force: bool,
+    recursive: bool,
+    jobs: int,
+    resume: bool,
+    suffix: str | None,
+) -> None:
+    """Decode FILE, written by `paoncodec encode`, a folder of such files, or - for stdin.
+
+    A folder needs -o and is mirrored there; its files end in .bin. A file that cannot be decoded is
+    named and stops none of the others; the exit code is then that of the first such file.
+    """
+    if Path(file).is_dir():
+        ending = (suffix or "png").lstrip(".")
+        from paoncodec.images import check_format
+
+        check_format(ending)
+        items, done = find_items(
+            Path(file),
+            output,
+            frozenset({".bin"}),
+            f".{ending}",
+            recursive=recursive,
+            resume=resume,
+            force=force,
+        )
+        run_batch(items, _Decode(ending, max_pixels, model), jobs, skipped=done)
+        return
+    require_folder_options(
+        {
+            "--recursive": recursive,
+            "--jobs": jobs > 1,
+            "--resume": resume,
+            "--format": suffix is not None,
+        }
+    )
     data = api.file_bytes(input_file(file))
     facts = api.info(data)  # a bad file is reported before anything about the output
     target = output or default_output(file, ".png")
     check_output(target, file, force)
-    picture_format = _format_of(target)
+    picture_format = _format_of(target, facts)
     start = perf_counter()
-    image = api.decode(data, max_pixels=max_pixels, model=model)
+    picture = api.decode_picture(data, max_pixels=max_pixels, model=model)
     seconds = perf_counter() - start
-    write_output(target, _encoded(image, picture_format), force)
+    from paoncodec.images import picture_bytes
+
+    with noting() as notes:
+        content = picture_bytes(picture, picture_format)
+    write_output(target, content, force)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
     click.echo(
         f"{len(data)} bytes -> {facts['width']}x{facts['height']} px in {seconds:.2f} s", err=True
     )
 
 
-def _format_of(target: str) -> str:
-    """The format that the suffix of `target` stands for; UsageError if we cannot write it."""
+def _format_of(target: str, facts: dict[str, Any]) -> str:
+    """The format that the suffix of `target` stands for; UsageError if it cannot hold a picture of
+    which `facts` tell, before seconds are spent on decoding."""
     picture_format = "png" if target == STREAM else Path(target).suffix[1:]
-    from PIL import Image
-
-    # A trial with one pixel tells before seconds are spent on decoding.
-    _encoded(Image.new("L", (1, 1)), picture_format)
+    _check_format(picture_format, facts)
     return picture_format
 
 
-def _encoded(image: Image.Image, picture_format: str) -> bytes:
-    from paoncodec.images import image_bytes, read_image
+def _check_format(picture_format: str, facts: dict[str, Any]) -> None:
+    from paoncodec.images import check_format
 
-    return image_bytes(read_image(image), picture_format)
+    check_format(
+        picture_format,
+        channels=facts["channels"],
+        depth=facts["depth"],
+        alpha="alpha" in facts["sections"],
+    )
+
+
+@dataclass(frozen=True)
+class _Decode:
+    """What to make of each file."""
+
+    format: str
+    max_pixels: int
+    model: str | None
+
+    def __call__(self, source: Path) -> Made:
+        from paoncodec.images import picture_bytes
+
+        data = api.file_bytes(source)
+        facts = api.info(data)
+        _check_format(self.format, facts)
+        picture = api.decode_picture(data, max_pixels=self.max_pixels, model=self.model)
+        return Made(picture_bytes(picture, self.format), facts["width"] * facts["height"])

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
+from typing import Any, BinaryIO
 
 import click
 
 from paoncodec import api
+from paoncodec.cli.batch import Made, find_items, require_folder_options, run_batch
+from paoncodec.cli.errors import noting
 from paoncodec.cli.files import check_output, default_output, input_file, write_output
+from paoncodec.errors import UsageError, WeightsError
 
 __all__ = ["encode"]
 
 
 @click.command()
 @click.argument("image")
-@click.option("-o", "--output", help="File to write, - for stdout.  [default: IMAGE as .bin]")
+@click.option(
+    "-o",
+    "--output",
+    help="File to write, - for stdout; a folder if IMAGE is one.  [default: IMAGE as .bin]",
+)
 @click.option(
     "-q",
     "--quality",
@@ -31,7 +41,11 @@ __all__ = ["encode"]
     help="Name of shipped weights, or a weights file. With a target it may be given several times, "
     f"for models of one quality each.  [default: {api.DEFAULT_MODEL}]",
 )
+@click.option("--strip", is_flag=True, help="Leave out the colour profile, EXIF and XMP.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+@click.option("-r", "--recursive", is_flag=True, help="Of a folder: search those in it too.")
+@click.option("--jobs", type=click.IntRange(1), default=1, help="Of a folder: so many at a time.")
+@click.option("--resume", is_flag=True, help="Of a folder: leave out what is done.")
 def encode(
     image: str,
     output: str | None,
@@ -40,28 +54,50 @@ def encode(
     target_size: int | None,
     target_psnr: float | None,
     models: tuple[str, ...],
+    strip: bool,
     force: bool,
+    recursive: bool,
+    jobs: int,
+    resume: bool,
 ) -> None:
-    """Encode IMAGE, a picture file or - for stdin.
+    """Encode IMAGE, a picture file, a folder of them, or - for stdin.
 
-    8-bit grey and RGB pictures of any size, in any format that Pillow reads.
+    Pictures of any size, in any format that Pillow reads: grey, RGB, palettes and CMYK (made sRGB),
+    transparency, 16 bits of PNG and TIFF. Colour profile, EXIF and XMP are kept, and so is
+    transparency, without loss. Of an animation the first frame is taken.
 
     A target is met by a search over the qualities of the model, or among several models.
+
+    A folder needs -o and is mirrored there. A file that cannot be encoded is named and stops none
+    of the others; the exit code is then that of the first such file.
     """
+    targets = {"target_bpp": target_bpp, "target_size": target_size, "target_psnr": target_psnr}
+    work = _Encode(quality, models, targets, strip)
+    if Path(image).is_dir():
+        items, done = find_items(
+            Path(image),
+            output,
+            _suffixes(),
+            ".bin",
+            recursive=recursive,
+            resume=resume,
+            force=force,
+        )
+        # Without a target, what one file cannot have none can.
+        general = (WeightsError,) if any(targets.values()) else (WeightsError, UsageError)
+        run_batch(items, work, jobs, skipped=done, fatal=general)
+        return
+    require_folder_options({"--recursive": recursive, "--jobs": jobs > 1, "--resume": resume})
     source = input_file(image)
     target = output or default_output(image, ".bin")
     check_output(target, image, force)
     start = perf_counter()
-    data = api.encode(
-        source,
-        quality,
-        models or api.DEFAULT_MODEL,
-        target_bpp=target_bpp,
-        target_psnr=target_psnr,
-        target_size=target_size,
-    )
+    with noting() as notes:
+        data = work.data(source)
     seconds = perf_counter() - start
     write_output(target, data, force)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
     facts = api.info(data)
     if len(models) > 1:
         click.echo(f"nearest of {len(models)} models: {facts['model']}", err=True)
@@ -69,4 +105,33 @@ def encode(
         f"{facts['width']}x{facts['height']} px -> {len(data)} bytes ({facts['bpp']:.3f} bpp, "
         f"quality {facts['quality']:g}) in {seconds:.2f} s",
         err=True,
+    )
+
+
+@dataclass(frozen=True)
+class _Encode:
+    """What to make of each picture."""
+
+    quality: float | None
+    models: tuple[str, ...]
+    targets: dict[str, Any]
+    strip: bool
+
+    def data(self, source: Path | BinaryIO) -> bytes:
+        """The bytes of its file."""
+        models = self.models or api.DEFAULT_MODEL
+        return api.encode(source, self.quality, models, **self.targets, strip=self.strip)
+
+    def __call__(self, source: Path) -> Made:
+        data = self.data(source)
+        facts = api.info(data)
+        return Made(data, facts["width"] * facts["height"])
+
+
+def _suffixes() -> frozenset[str]:
+    """Of the files that Pillow opens."""
+    from PIL import Image
+
+    return frozenset(
+        suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN
     )

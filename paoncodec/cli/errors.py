@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from traceback import print_exc
 from typing import TextIO
 
 import click
 
-from paoncodec.errors import PaonError, TablesMade
+from paoncodec.errors import PaonError, PictureWarning, TablesMade
 
-__all__ = ["reporting"]
+__all__ = ["noting", "reporting"]
 
 _INTERNAL = PaonError.exit_code
 # As shells report a process that SIGINT or SIGPIPE has ended.
@@ -53,26 +53,40 @@ def reporting(traceback: bool) -> Iterator[None]:
 @contextmanager
 def _saying_warnings() -> Iterator[None]:
     """What a user should know is said as errors are, in one line and without a line of source."""
-    plain = warnings.showwarning
-
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        if issubclass(category, TablesMade):
-            _say(str(message))
-        else:
-            plain(message, category, filename, lineno, file, line)
-
-    warnings.showwarning = show
-    try:
+    with _telling(TablesMade, _say):
         yield
-    finally:
-        warnings.showwarning = plain
+
+
+@contextmanager
+def noting() -> Iterator[list[str]]:
+    """Collect what is not kept of a picture, in place of warnings with a line of code."""
+    notes: list[str] = []
+    with _telling(PictureWarning, notes.append):
+        yield notes
+
+
+@contextmanager
+def _telling(kind: type[Warning], tell: Callable[[str], None]) -> Iterator[None]:
+    """Hand every warning of a kind to `tell`; all others are shown as usual."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", kind)
+        usual = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, kind):
+                tell(str(message))
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def _say(message: str) -> None:

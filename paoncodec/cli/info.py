@@ -58,9 +58,8 @@ def _map(
     picture: str,
 ) -> bytes:
     from paoncodec.evaluation.rate_map import draw
-    from paoncodec.images import read_image
 
-    decoded = read_image(api.decode(data, model=model))
+    decoded = api.decode_picture(data, model=model).eight_bit().samples
     title = f"{facts['bytes']} bytes, {facts['bpp']:.3f} bpp, {facts['model']}"
     return draw(where, decoded, Path(picture).suffix[1:].lower(), title)
 
@@ -70,7 +69,9 @@ def _table(facts: Mapping[str, Any]) -> str:
     rows = {
         "format": f"version {facts['version']}",
         "picture": f"{facts['width']}x{facts['height']} px, "
-        + ("grey" if facts["channels"] == 1 else "RGB"),
+        + ("grey" if facts["channels"] == 1 else "RGB")
+        + (" and alpha" if "alpha" in facts["sections"] else "")
+        + (", 16 bits" if facts["depth"] == 16 else ""),
         "size": f"{facts['bytes']} bytes, {facts['bpp']:.3f} bpp ("
         + ", ".join(f"{name} {count}" for name, count in parts)
         + ")",

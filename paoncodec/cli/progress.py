@@ -38,6 +38,7 @@ def progress(total: int) -> Progress:
 class _Lines:
     def __init__(self, total: int) -> None:
         self._total, self._done, self._last = total, 0, monotonic()
+        self._start = self._last
 
     def __enter__(self) -> _Lines:
         return self
@@ -49,10 +50,16 @@ class _Lines:
         self._done += 1
         if monotonic() - self._last >= _LINE_EVERY:
             self._last = monotonic()
-            self.say(f"{self._done}/{self._total}: {what}")
+            left = (self._last - self._start) / self._done * (self._total - self._done)
+            self.say(f"{self._done}/{self._total}, {_duration(left)} left: {what}")
 
     def say(self, text: str) -> None:
         click.echo(text, err=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 class _Bar:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from paoncodec.api import RateMap
 from paoncodec.evaluation.plots import figure_file
+from paoncodec.images import Samples
 
 __all__ = ["density", "draw"]
 
@@ -36,7 +37,7 @@ def _spread(part: Bits, shape: tuple[int, ...]) -> Bits:
     return part.repeat(times[0], axis=0).repeat(times[1], axis=1) / (times[0] * times[1])
 
 
-def draw(where: RateMap, picture: npt.NDArray[np.uint8], picture_format: str, title: str) -> bytes:
+def draw(where: RateMap, picture: Samples, picture_format: str, title: str) -> bytes:
     """The decoded picture and, beside it or below, the map of its bits: a picture file.
 
     Args:

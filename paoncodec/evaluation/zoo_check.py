@@ -46,7 +46,8 @@ def observe(model: api.ModelSource) -> tuple[bytes, dict[str, Any]]:
     Returns:
         The file, and ``quality``, ``bytes``, ``latents_crc`` (hexadecimal) and ``psnr`` in dB.
     """
-    data = api.encode(PICTURE, model=model)
+    # Without its colour profile: what is measured is the picture.
+    data = api.encode(PICTURE, model=model, strip=True)
     facts = api.info(data)
     recorded = {name: facts[name] for name in ("quality", "bytes", "latents_crc")}
     return data, {**recorded, "psnr": round(_psnr(data, model), 4)}

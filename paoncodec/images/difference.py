@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from paoncodec.images.picture import Samples
 
 __all__ = ["psnr"]
 
 
-def psnr(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of two 8-bit pictures of one shape in dB; infinite when equal."""
+def psnr(before: Samples, after: Samples) -> float:
+    """Peak signal-to-noise ratio in dB of two pictures of one shape and depth; infinite when equal.
+
+    The peak is 255 for uint8, 65535 for uint16.
+    """
     error = np.mean((before.astype(np.float64) - after) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+    peak = int(np.iinfo(before.dtype).max)
+    return float(10 * np.log10(peak**2 / error)) if error else float("inf")

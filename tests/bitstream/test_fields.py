@@ -1,7 +1,6 @@
 """Field codecs: golden bytes, the values just inside and outside each bound, damaged bytes."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 from paoncodec.bitstream.fields import (
     U32,
     Cursor,
-    EnumByte,
     Field,
     FixedBytes,
     FixedPoint,
@@ -23,17 +21,10 @@ from paoncodec.bitstream.fields import (
 )
 from paoncodec.errors import MalformedStream, TruncatedStream
 
-
-class Colour(IntEnum):
-    RED = 1
-    BLUE = 4
-
-
 CHOICE = UInt((1, 3), size=1)
 SIZE = Varint(range(1, 2**31))
 QUALITY = FixedPoint(lowest=1, highest=6, denominator=256)
 NAME = ShortText(32, "a-z0-9._-")
-COLOUR = EnumByte(Colour)
 
 GOLDEN = [
     (CHOICE, 1, "01"),
@@ -54,8 +45,6 @@ GOLDEN = [
     (NAME, "a", "0161"),
     (NAME, "-._", "032d2e5f"),
     (NAME, "z" * 32, "20" + "7a" * 32),
-    (COLOUR, Colour.RED, "01"),
-    (COLOUR, Colour.BLUE, "04"),
 ]
 
 ILLEGAL_VALUES = [
@@ -65,7 +54,6 @@ ILLEGAL_VALUES = [
     (QUALITY, [255 / 256, 1537 / 256, 0.0, 4.1, float("nan"), float("inf"), -4.0]),
     (FixedBytes(3), [b"", b"12", b"1234", "123"]),
     (NAME, ["", "z" * 33, "A", "é", "a\n", "a b", "a/b", "\\", b"a"]),
-    (COLOUR, [0, 1, 2, 5, None]),
 ]
 
 ILLEGAL_BYTES = [
@@ -76,7 +64,6 @@ ILLEGAL_BYTES = [
     (QUALITY, ["00", "ff01", "810c"]),
     (NAME, ["00", "21" + "61" * 33, "ff", "0141", "0161".replace("61", "0a")]),
     (NAME, ["01ff", "02c3a9", "015c"]),
-    (COLOUR, ["00", "02", "05", "ff"]),
 ]
 
 

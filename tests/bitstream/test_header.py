@@ -11,6 +11,7 @@ from paoncodec.bitstream import (
     Header,
     Section,
     SectionKind,
+    lowest_version,
     nbytes,
     pack,
     round_quality,
@@ -84,8 +85,15 @@ tables = st.sets(st.sampled_from(SectionKind)).flatmap(
         *(st.builds(Section, st.just(k), st.integers(0, BIGGEST), u32s) for k in sorted(kinds))
     )
 )
+
+
+def with_the_lowest_version(**fields):
+    kinds = [section.kind for section in fields["sections"]]
+    return Header(**fields, version=lowest_version(fields["depth"], kinds))
+
+
 headers = st.builds(
-    Header,
+    with_the_lowest_version,
     model=st.text("abcxyz0189._-", min_size=1, max_size=32),
     weights_id=st.binary(min_size=8, max_size=8),
     width=sizes,
@@ -94,6 +102,7 @@ headers = st.builds(
     quality=st.integers(256, 1536).map(lambda steps: steps / 256),
     latents_crc=u32s,
     sections=tables,
+    depth=st.sampled_from([8, 16]),
 )
 
 
@@ -111,7 +120,7 @@ def test_pack_is_what_the_format_document_says():
 
 
 def test_field_names_and_offsets():
-    assert [field.name for field in FIELDS] == [*PIECES, "header_crc"]
+    assert [field.name for field in FIELDS] == [*PIECES, "depth", "header_crc"]
     for name in PIECES:
         assert offset_of(HEADER, name) == start_of(name)
     assert offset_of(HEADER, "header_crc") == len(pack(HEADER)) - 4
@@ -155,7 +164,7 @@ def test_values_at_their_bounds(name, value, encoded):
     ("name", "value"),
     [
         ("version", 0),
-        ("version", 2),
+        ("version", 3),
         ("model", ""),
         ("model", "9" * 33),
         ("model", "Model"),
@@ -168,6 +177,7 @@ def test_values_at_their_bounds(name, value, encoded):
         ("channels", 0),
         ("channels", 2),
         ("channels", 4),
+        ("depth", 7),
         ("quality", 255 / 256),
         ("quality", 1537 / 256),
         ("quality", 4.1),
@@ -184,7 +194,7 @@ def test_illegal_headers_cannot_be_made(name, value):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("kind", 0), ("kind", 1), ("length", -1), ("length", BIGGEST + 1), ("crc32", 2**32)],
+    [("kind", 0), ("kind", 256), ("length", -1), ("length", BIGGEST + 1), ("crc32", 2**32)],
 )
 def test_illegal_sections_cannot_be_made(name, value):
     with pytest.raises(ValueError, match=f"^{name}: "):
@@ -239,12 +249,31 @@ def test_illegal_table_entries_are_refused_by_name_and_offset(second, field, ins
     assert (caught.value.field, caught.value.offset) == (field, offset)
 
 
-@pytest.mark.parametrize("version", [2, 255])
+@pytest.mark.parametrize("version", [3, 255])
 @pytest.mark.parametrize("rest", [b"", b"\xff" * 50, by_hand()[5:]])
 def test_a_later_version_is_told_from_damage(version, rest):
     with pytest.raises(UnsupportedVersion) as caught:
         unpack(b"PAON" + bytes([version]) + rest)
-    assert (caught.value.found, caught.value.newest, caught.value.offset) == (version, 1, 4)
+    assert (caught.value.found, caught.value.newest, caught.value.offset) == (version, 2, 4)
+
+
+def test_version_2_has_the_depth_before_the_crc():
+    header = replace(HEADER, version=2, depth=16)
+    body = b"".join({**PIECES, "version": b"\x02", "depth": b"\x10"}.values())
+    assert pack(header) == body + u32(crc32(body))
+    assert unpack(pack(header)) == header
+    assert unpack(pack(replace(HEADER, version=2))).depth == 8
+    for wrong in (b"\x00", b"\x09", b"\xff"):
+        body = b"".join({**PIECES, "version": b"\x02", "depth": wrong}.values())
+        with pytest.raises(MalformedStream) as caught:
+            unpack(body + u32(crc32(body)))
+        assert caught.value.field == "depth"
+
+
+@pytest.mark.parametrize(("depth", "kinds", "version"), [(8, [Z, Y], 1), (16, [Z, Y], 2)])
+def test_the_lowest_version(depth, kinds, version):
+    assert lowest_version(depth, kinds) == version
+    assert lowest_version(depth, [*kinds, SectionKind.EXIF]) == 2
 
 
 def test_every_flipped_bit_is_found():

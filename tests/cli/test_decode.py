@@ -61,18 +61,57 @@ def test_the_suffix_says_the_format(run, file, coded, tiny_weights, suffix):
     np.testing.assert_array_equal(pixels_of(target), expected)
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a"])
+@pytest.mark.parametrize("name", ["a.gif", "a"])
 def test_a_format_that_is_not_written_is_refused_before_decoding(run, file, monkeypatch, name):
-    monkeypatch.delattr(api, "decode")
+    monkeypatch.delattr(api, "decode_picture")
     outcome = run("decode", file, "-o", file.with_name(name))
     assert outcome.exit_code == 2
     assert "png" in outcome.line
     assert [path.name for path in file.parent.iterdir()] == ["photo.bin"]
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype", "name", "words"),
+    [
+        ((4, 5, 4), np.uint8, "a.jpg", "JPEG holds no transparency: write the picture as png"),
+        ((4, 5, 2), np.uint8, "a.ppm", "PPM holds no transparency"),
+        ((4, 5, 3), np.uint16, "a.webp", "WEBP holds 8 bits per sample"),
+        ((4, 5, 3), np.uint8, "a.pgm", "a .pgm file holds grey only"),
+    ],
+)
+def test_a_format_that_does_not_hold_the_picture_is_refused_before_decoding(
+    run, tmp_path, tiny_weights, monkeypatch, shape, dtype, name, words
+):
+    file = tmp_path / "a.bin"
+    file.write_bytes(paoncodec.encode(np.zeros(shape, dtype), model=tiny_weights))
+    monkeypatch.delattr(api, "decode_picture")
+    outcome = run("decode", file, "-o", tmp_path / name)
+    assert outcome.exit_code == 2
+    assert words in outcome.line
+
+
+def test_jpeg_out(run, file, coded, tiny_weights):
+    target = file.with_suffix(".jpg")
+    assert run("decode", file, "-o", target, "--model", tiny_weights).exit_code == 0
+    exact = np.asarray(paoncodec.decode(coded, model=tiny_weights)).astype(int)
+    with Image.open(target) as image:
+        assert image.format == "JPEG"
+        assert np.abs(np.asarray(image) - exact).mean() < 4
+
+
+def test_metadata_that_the_format_does_not_hold_is_noted(run, tmp_path, tiny_weights):
+    image = Image.new("RGB", (4, 4))
+    image.save(tmp_path / "a.png", icc_profile=b"a profile")
+    words = ["--model", tiny_weights]
+    assert run("encode", tmp_path / "a.png", *words).exit_code == 0
+    outcome = run("decode", tmp_path / "a.bin", "-o", tmp_path / "a.bmp", *words)
+    assert outcome.exit_code == 0
+    assert outcome.stderr.splitlines()[0] == "note: BMP does not hold the picture's ICC: left out"
+
+
 def test_an_existing_output_is_kept_and_no_work_done(run, file, monkeypatch):
     file.with_suffix(".png").write_bytes(b"old")
-    monkeypatch.delattr(api, "decode")
+    monkeypatch.delattr(api, "decode_picture")
     outcome = run("decode", file)
     assert outcome.exit_code == 2
     assert "--force" in outcome.line

@@ -29,7 +29,7 @@ def quick(monkeypatch, sound_file):
     calls = []
 
     def encode(*arguments, **targets):
-        calls.append((*arguments, {k: v for k, v in targets.items() if v is not None}))
+        calls.append((*arguments, {k: v for k, v in targets.items() if v}))
         return sound_file
 
     monkeypatch.setattr(api, "encode", encode)
@@ -53,12 +53,14 @@ def test_options_are_passed_on(run, photo, quick):
     assert run("encode", photo, "-f", "--target-bpp", "0.5").exit_code == 0
     assert run("encode", photo, "-f", "--target-size", "900").exit_code == 0
     assert run("encode", photo, "-f", "--target-psnr", "33.5").exit_code == 0
+    assert run("encode", photo, "-f", "--strip").exit_code == 0
     assert quick == [
         (photo, 2.5, ("some",), {}),
         (photo, None, api.DEFAULT_MODEL, {}),
         (photo, None, api.DEFAULT_MODEL, {"target_bpp": 0.5}),
         (photo, None, api.DEFAULT_MODEL, {"target_size": 900}),
         (photo, None, api.DEFAULT_MODEL, {"target_psnr": 33.5}),
+        (photo, None, api.DEFAULT_MODEL, {"strip": True}),
     ]
 
 
@@ -89,6 +91,16 @@ def test_an_existing_output_is_kept_and_no_work_done(run, photo, quick, sound_fi
     assert "--force" in outcome.line
     assert run("encode", photo, "--force").exit_code == 0
     assert target.read_bytes() == sound_file
+
+
+def test_what_is_not_kept_is_noted(run, tmp_path, tiny_weights):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    outcome = run("encode", tmp_path / "a.png", "--model", tiny_weights)
+    assert outcome.exit_code == 0
+    note, line = outcome.stderr.splitlines()
+    assert note == f"note: {tmp_path / 'a.png'}: the first of 2 frames is taken"
+    assert line.startswith("8x8 px ->")
 
 
 def test_no_such_picture(run, tmp_path):

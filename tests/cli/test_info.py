@@ -10,6 +10,7 @@ import pytest
 
 import paoncodec
 from paoncodec.bitstream import Header, SectionKind, write
+from paoncodec.images import Metadata, Picture
 
 
 def test_json_is_one_object_on_stdout(run, tmp_path, sound_file):
@@ -40,6 +41,19 @@ def test_grey(run):
     text = run("info", "-", stdin=data).stdout.decode()
     assert "picture   1x1 px, grey\n" in text
     assert "quality   4.5\n" in text
+
+
+def test_all_that_a_file_can_hold(run, tiny_weights, tmp_path):
+    picture = Picture(
+        np.zeros((4, 5, 3), np.uint16), np.zeros((4, 5), np.uint16), Metadata(icc=b"profile")
+    )
+    data = paoncodec.encode(picture, model=tiny_weights)
+    text = run("info", "-", stdin=data).stdout.decode()
+    assert "format    version 2\n" in text
+    assert "picture   5x4 px, RGB and alpha, 16 bits\n" in text
+    sections = paoncodec.info(data)["sections"]
+    assert list(sections) == ["z", "y", "alpha", "icc"]
+    assert f", alpha {sections['alpha']}, icc {sections['icc']})\n" in text
 
 
 @pytest.fixture
