@@ -27,6 +27,7 @@ _NAMES = (
     "plot",
     "report",
     "complexity",
+    "vision",
 )
 
 
