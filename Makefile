@@ -3,18 +3,23 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# Kodak's 24 pictures as PNG, and what is measured on them.
+KODAK ?= kodak
+MODELS = mbt-paon-small
+CODECS = jpeg webp avif jpeg2000
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format clean
+.PHONY: help demo test test-all kodak lint format clean
 
 help:
 	@echo 'make demo      encode and decode a photograph, print bytes, bpp and PSNR'
 	@echo 'make test      the tests, but for the slow ones'
 	@echo 'make test-all  all tests'
+	@echo 'make kodak     measure everything on the pictures in KODAK, for the README (half an hour)'
 	@echo 'make lint      ruff and mypy'
 	@echo 'make format    let ruff rewrite the sources'
 	@echo 'make clean     remove VENV and all that was built'
-	@echo 'Variables: VENV=$(VENV) PYTHON=$(PYTHON)'
+	@echo 'Variables: VENV=$(VENV) PYTHON=$(PYTHON) KODAK=$(KODAK)'
 
 demo: $(VENV)/.synced-base
 	$(BIN)/python tools/demo.py
@@ -24,6 +29,17 @@ test: $(VENV)/.synced-test
 
 test-all: $(VENV)/.synced-test
 	$(BIN)/python -m pytest
+
+# One picture at a time, so that the times mean something.
+kodak: $(VENV)/.synced-eval
+	mkdir -p docs/results
+	for name in $(MODELS); do \
+	    $(BIN)/paoncodec eval --model $$name --images $(KODAK) --dataset kodak \
+	        --threads 2 --json docs/results/$$name.json --force || exit; done
+	for name in $(CODECS); do \
+	    $(BIN)/paoncodec eval --codec $$name --images $(KODAK) --dataset kodak \
+	        --threads 2 --json docs/results/$$name.json --force || exit; done
+	$(BIN)/python tools/readme_kodak.py
 
 lint: $(VENV)/.synced-dev
 	$(BIN)/ruff check .
@@ -37,7 +53,7 @@ format: $(VENV)/.synced-dev
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
-# The stamps, one for each set of dependencies: .synced-base, .synced-test, .synced-dev.
+# The stamps, one for each set of dependencies: .synced-base, .synced-eval, .synced-test, .synced-dev.
 $(VENV)/.synced-%: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --editable '.$(if $(filter base,$*),,[$*])'
 	touch $@

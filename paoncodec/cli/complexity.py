@@ -29,7 +29,7 @@ what torch's CPU allocator holds at once beyond input and weights, without gradi
 @click.command()
 @click.option("--table-1", "table", is_flag=True, help="The layers of the paper's Table I.")
 @click.option("--arch", help="A codec's architecture, as for `paoncodec train`.")
-@click.option("--preset", default="paper", show_default=True, help="Its sizes: paper or small.")
+@click.option("--preset", default="paper", show_default=True, help="Its sizes.")
 @click.option("--side", default=256, show_default=True, help="Of the square picture, pixels.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def complexity(table: bool, arch: str | None, preset: str, side: int, as_json: bool) -> None:

@@ -59,7 +59,10 @@ def _lmbda(text: str) -> float | tuple[float, ...] | str:
 @click.option("--out", required=True, metavar="RUN", help="Directory of the run.")
 @click.option("--dry-run", is_flag=True, help="Try all of it for a minute, and leave RUN alone.")
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN, with its settings.")
-@click.option("--preset", help=f"Settings to begin with: paper or small.  [default: {_PRESET}]")
+@click.option(
+    "--preset",
+    help=f"Settings to begin with: paper, small or small-variable.  [default: {_PRESET}]",
+)
 @click.option(
     "--start-from",
     metavar="WEIGHTS",

@@ -141,7 +141,7 @@ def test_settings_of_the_loop_replace_the_presets() -> None:
 
 
 def test_presets_of_the_issue_are_there() -> None:
-    assert presets() == ["paper", "small"]
+    assert presets() == ["paper", "small", "small-variable"]
     for name in ("large", "../presets/small", ""):
         with pytest.raises(UsageError, match="choose one of paper, small"):
             CodecRecipe.from_preset(name, "mbt-paon", 0.013, ["a"])

@@ -1,0 +1,65 @@
+"""Recipes are compared at equal time, and each trial is the preset but for what it names."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from paoncodec.codecs.recipe import CodecRecipe
+
+
+@pytest.fixture(scope="module")
+def compare_recipes(tool):
+    return tool("compare_recipes")
+
+
+@pytest.fixture
+def small_network(monkeypatch, compare_recipes):
+    """Networks and crops that train in a moment; the trials' own settings stay."""
+    whole = CodecRecipe.from_preset
+
+    def shrunk(preset, arch, lmbda, data, **train):
+        train = {**train, "batch_size": 1, "crop": 64}
+        recipe = whole(preset, arch, lmbda, data, **train)
+        object.__setattr__(recipe, "arch", {"N": 6, "M": 6, "shift": "none"})
+        return recipe
+
+    monkeypatch.setattr(compare_recipes.CodecRecipe, "from_preset", shrunk)
+
+
+def test_every_trial_is_a_recipe(compare_recipes):
+    landed = compare_recipes.recipe_of({}, 0.013, "pictures", 400, 0)
+    for parts in compare_recipes.TRIALS.values():
+        for changes in parts:
+            recipe = compare_recipes.recipe_of(changes, 0.013, "pictures", 400, 0)
+            assert (recipe == landed) == (not changes)
+            for name, value in changes.items():
+                holder = recipe.train if name in compare_recipes._LOOP else recipe
+                assert getattr(holder, name) == value
+
+
+@pytest.mark.usefixtures("small_network")
+def test_trials_of_one_and_of_two_parts_are_measured(
+    compare_recipes, pictures, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(compare_recipes, "seconds_a_step", lambda recipe, folder: 1.0)
+    out = tmp_path / "found.json"
+    names = ["landed", "crops of 64 first, then of 128"]
+    words = [word for name in names for word in ("--trial", name)]
+    words += ["--data", str(pictures), "--minutes", "0.1", "--json", str(out)]
+    compare_recipes.main(words)
+    found = json.loads(out.read_text())
+    assert [trial["trial"] for trial in found["trials"]] == names
+    assert [trial["steps"] for trial in found["trials"]] == [6, 6]
+    assert all(trial["seconds"] > 0 for trial in found["trials"])
+    losses = [trial["loss"] for trial in found["trials"]]
+    table = capsys.readouterr().out.splitlines()
+    assert f"{min(losses):.4f}" in table[2]
+
+
+@pytest.mark.usefixtures("small_network")
+def test_a_step_takes_time(compare_recipes, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare_recipes, "_PROBE", 2)
+    recipe = compare_recipes.recipe_of({}, 0.013, str(pictures), 2, 0)
+    assert 0 < compare_recipes.seconds_a_step(recipe, tmp_path) < 60

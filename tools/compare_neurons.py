@@ -1,0 +1,152 @@
+"""Padé neurons beside CompressAI's layers: the same network, data, steps and schedule, one λ.
+
+    python tools/compare_neurons.py --data DIR --kodak DIR --runs runs/neurons
+    python tools/compare_neurons.py --data DIR --kodak DIR --runs runs/neurons --only mbt-2018
+
+Trains what is not trained yet (a run that was stopped goes on), then measures real files. Networks
+are of the `small` preset and start linear: convolutions with GDN (`mbt-2018`), Padé layers with
+GDN, Padé layers alone; and ELIC of CompressAI's layers with three residual blocks a stage, beside
+ELIC-Paon with one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from _common import run
+from measure_model import report
+
+from paoncodec import codecs
+from paoncodec.codecs.recipe import CodecRecipe, CodecTask
+from paoncodec.images.crops import find_images
+from paoncodec.training import RunDirectory, Trainer
+
+PRESET = "small"
+
+#: Name → architecture, and what its options are beside the preset's.
+NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "mbt-2018": ("mbt-2018", {}),
+    "mbt-paon with GDN": ("mbt-paon", {"gdn": True}),
+    "mbt-paon": ("mbt-paon", {}),
+    "elic-2022, 3 blocks": ("elic-2022", {"blocks": 3}),
+    "elic-paon, 1 block": ("elic-paon", {"blocks": 1}),
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a network came to.
+
+    Attributes:
+        network: its name.
+        parameters: of it.
+        steps: of its training.
+        step_seconds: mean wall time of a training step, on the machine as it was.
+        validation_loss: the best, on held-out crops of the training pictures.
+        bpp: of real files of the test pictures, mean.
+        psnr: of the same, dB.
+        jpeg_gain_db: above Pillow's JPEG at that bpp.
+    """
+
+    network: str
+    parameters: int
+    steps: int
+    step_seconds: float
+    validation_loss: float
+    bpp: float
+    psnr: float
+    jpeg_gain_db: float
+
+
+def recipe_of(network: str, lmbda: float, data: str, steps: int) -> CodecRecipe:
+    """The preset's recipe for a network."""
+    arch, options = NETWORKS[network]
+    recipe = CodecRecipe.from_preset(PRESET, arch, lmbda, [data], steps=steps)
+    return replace(recipe, arch={**recipe.arch, **options})
+
+
+def trained(recipe: CodecRecipe, folder: Path) -> None:
+    """Trains to the end, from where an earlier start was stopped.
+
+    Raises:
+        TrainingStopped: a file cannot be written.
+    """
+    run_directory = RunDirectory(folder, resume=folder.exists())
+    Trainer(CodecTask(recipe), run_directory).fit()
+
+
+def point_of(network: str, recipe: CodecRecipe, folder: Path, kodak: Path) -> Point:
+    """The figures of a finished run."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    losses = [r["validation_loss"] for r in records if "validation_loss" in r]
+    result = report(find_images(kodak), str(folder / "best.safetensors"), "kodak")
+    model = codecs.build(recipe.arch_name, recipe.arch)
+    return Point(
+        network=network,
+        parameters=sum(p.numel() for p in model.parameters()),
+        steps=recipe.train.steps,
+        step_seconds=records[-1]["seconds"] / recipe.train.steps,
+        validation_loss=min(losses),
+        bpp=result["bpp"],
+        psnr=result["psnr"],
+        jpeg_gain_db=result["peers"]["jpeg"]["gain_db"],
+    )
+
+
+def table(points: Sequence[Point]) -> str:
+    head = ["network", "parameters", "steps", "s a step", "validation loss", "Kodak, bpp"]
+    head += ["PSNR, dB", "dB over JPEG"]
+    rows = [
+        [
+            p.network,
+            f"{p.parameters / 1e6:.2f} M",
+            str(p.steps),
+            f"{p.step_seconds:.2f}",
+            f"{p.validation_loss:.4f}",
+            f"{p.bpp:.4f}",
+            f"{p.psnr:.2f}",
+            f"{p.jpeg_gain_db:+.2f}",
+        ]
+        for p in points
+    ]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="folder of training pictures")
+    parser.add_argument("--kodak", type=Path, required=True, help="folder of the test pictures")
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--lmbda", type=float, default=0.013)
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--threads", type=int, default=1, help="of torch while training")
+    parser.add_argument("--only", action="append", choices=list(NETWORKS))
+    parser.add_argument("--json", type=Path, help="file to write the points into")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    points = []
+    for network in arguments.only or NETWORKS:
+        print(network, file=sys.stderr)
+        folder = arguments.runs / network.replace(",", "").replace(" ", "-").lower()
+        recipe = recipe_of(network, arguments.lmbda, arguments.data, arguments.steps)
+        trained(recipe, folder)
+        points.append(point_of(network, recipe, folder, arguments.kodak))
+    if arguments.json:
+        found = {"preset": PRESET, "lmbda": arguments.lmbda, "points": [asdict(p) for p in points]}
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(table(points))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,182 @@
+"""Train one network by several recipes for the same time, and see what each has learned.
+
+    python tools/compare_recipes.py --data DIR --minutes 5 --json docs/results/recipes.json
+    python tools/compare_recipes.py --data DIR --minutes 5 --trial landed --trial "random start"
+
+Each trial is the `small` preset of MBT-Paon with a few settings of its own. Its steps are as many
+as fit in the minutes, which are of processor time in one thread, decoding of pictures included:
+what else the machine does meanwhile hardly matters. The schedule is stretched to them, so every
+trial ends with its decay. Losses are those of the averaged weights on the same held-out crops.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paoncodec.codecs.recipe import CodecRecipe, CodecTask
+from paoncodec.training import RunDirectory, Trainer
+
+PRESET = "small"
+#: Steps that tell how long one takes, after as many that are not counted.
+_PROBE = 8
+_MOST_STEPS = 1_000_000
+#: Settings of the loop; all others are the recipe's own.
+_LOOP = ("batch_size", "crop", "shrink", "hold", "warmup", "ema", "precision", "clip")
+
+#: What differs from the preset. Several parts share the time evenly, each from the last's weights.
+TRIALS: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "landed": ({},),
+    "random start": ({"start": "random"},),
+    "learning rates 1e-4, as in the paper": ({"lr_transforms": 1e-4, "lr_entropy": 1e-4},),
+    "learning rates 4e-4 for all": ({"lr_entropy": 4e-4},),
+    "learning rates doubled": ({"lr_transforms": 8e-4, "lr_entropy": 3e-3},),
+    "decay from the first step": ({"hold": 0.0},),
+    "no average of the weights": ({"ema": 0.0},),
+    "float32": ({"precision": "float32"},),
+    "crops of 64, 32 a step": ({"crop": 64, "batch_size": 32},),
+    "crops of 256, 2 a step": ({"crop": 256, "batch_size": 2},),
+    "4 crops a step": ({"batch_size": 4},),
+    "16 crops a step": ({"batch_size": 16},),
+    "pictures not reduced": ({"shrink": None},),
+    "crops of 64 first, then of 128": ({"crop": 64, "hold": 1.0}, {"hold": 0.0}),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to: steps, processor seconds, figures of its last validation."""
+
+    trial: str
+    steps: int
+    seconds: float
+    loss: float
+    bpp: float
+    psnr: float
+
+
+def recipe_of(
+    changes: Mapping[str, Any], lmbda: float, data: str, steps: int, seed: int
+) -> CodecRecipe:
+    """The preset with a trial's settings, for so many steps and one validation, at their end."""
+    loop = {name: value for name, value in changes.items() if name in _LOOP}
+    own = {name: value for name, value in changes.items() if name not in _LOOP}
+    recipe = CodecRecipe.from_preset(PRESET, "mbt-paon", lmbda, [data], steps=steps, seed=seed)
+    train = replace(recipe.train, **loop, workers=0, validate_every=steps)
+    return replace(recipe, **own, train=replace(train, warmup=min(train.warmup, steps // 4)))
+
+
+def fitted(recipe: CodecRecipe, folder: Path) -> tuple[Mapping[str, float], float]:
+    """The run's last validation, and the processor seconds of its training and validation."""
+    trainer = Trainer(CodecTask(recipe), RunDirectory(folder))
+    begun = time.process_time()
+    trainer.fit()
+    seconds = time.process_time() - begun
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    found: Mapping[str, float] = next(
+        line for line in map(json.loads, reversed(lines)) if "validation_loss" in line
+    )
+    return found, seconds
+
+
+def seconds_a_step(recipe: CodecRecipe, folder: Path) -> float:
+    """Of a short run of the recipe: validation, which both of its parts have once, drops out."""
+    lengths = (_PROBE, 3 * _PROBE)
+    taken = [
+        fitted(
+            replace(recipe, train=replace(recipe.train, steps=n, warmup=0, validate_every=n)),
+            folder / f"probe-{n}",
+        )[1]
+        for n in lengths
+    ]
+    return (taken[1] - taken[0]) / (lengths[1] - lengths[0])
+
+
+def run_trial(
+    trial: str, lmbda: float, data: str, minutes: float, seed: int, folder: Path
+) -> Outcome:
+    """All parts of a trial, one after the other."""
+    parts = TRIALS[trial]
+    steps_in_all, seconds_in_all = 0, 0.0
+    figures: Mapping[str, float] = {}
+    for number, changes in enumerate(parts):
+        probe = recipe_of(changes, lmbda, data, _PROBE, seed)
+        each = seconds_a_step(probe, folder / f"part-{number}")
+        steps = max(1, min(_MOST_STEPS, round(60 * minutes / len(parts) / each)))
+        recipe = recipe_of(changes, lmbda, data, steps, seed)
+        if number:
+            before = folder / f"part-{number - 1}" / "run" / "last.safetensors"
+            recipe = replace(recipe, start="weights", start_from=str(before))
+        figures, seconds = fitted(recipe, folder / f"part-{number}" / "run")
+        steps_in_all += steps
+        seconds_in_all += seconds
+    names = ("loss", "bpp", "psnr")
+    found = {name: figures[f"validation_{name}"] for name in names}
+    return Outcome(trial, steps_in_all, seconds_in_all, **found)
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """The best first."""
+    head = ["recipe", "steps", "minutes", "loss", "bpp", "PSNR, dB"]
+    rows = [
+        [
+            o.trial,
+            str(o.steps),
+            f"{o.seconds / 60:.1f}",
+            f"{o.loss:.4f}",
+            f"{o.bpp:.4f}",
+            f"{o.psnr:.2f}",
+        ]
+        for o in sorted(outcomes, key=lambda outcome: outcome.loss)
+    ]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="folder of training pictures")
+    parser.add_argument("--lmbda", type=float, default=0.013)
+    parser.add_argument("--minutes", type=float, default=5.0, help="of processor time, each")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trial", action="append", choices=list(TRIALS), help="only this one")
+    parser.add_argument("--json", type=Path, help="file to write what was found into")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", FutureWarning)
+    outcomes = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, trial in enumerate(arguments.trial or TRIALS):
+            print(trial, file=sys.stderr)
+            folder = Path(scratch) / str(number)
+            outcomes.append(
+                run_trial(
+                    trial,
+                    arguments.lmbda,
+                    arguments.data,
+                    arguments.minutes,
+                    arguments.seed,
+                    folder,
+                )
+            )
+    if arguments.json:
+        about = {"preset": PRESET, "lmbda": arguments.lmbda, "seed": arguments.seed}
+        found = {**about, "trials": [asdict(outcome) for outcome in outcomes]}
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(table(outcomes))
+
+
+if __name__ == "__main__":
+    main()
