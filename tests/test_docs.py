@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from paoncodec.cli import main
 
@@ -37,9 +38,11 @@ def commands(page: Path) -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder: a photograph, a few more in `photos`, and the tools of the checkout."""
+    """A user's folder: a photograph, a small one, more in `photos`, and the checkout's tools."""
     photo = ROOT / "paoncodec" / "demo" / "photo.png"
     shutil.copy(photo, tmp_path / "photo.png")
+    with Image.open(photo) as picture:
+        picture.resize((48, 48)).save(tmp_path / "small.png")
     (tmp_path / "photos").mkdir()
     for name in "abcd":
         shutil.copy(photo, tmp_path / "photos" / f"{name}.png")

@@ -46,11 +46,8 @@ def _four_places(
     """
     batch, _, out_height, out_width = offset.shape
     moves = offset.unflatten(1, (side * side, 2)).permute(0, 3, 4, 1, 2)  # (B, H', W', k², 2)
-    like = {"device": offset.device, "dtype": offset.dtype}
-    first = (stride * torch.arange(n, **like) for n in (out_height, out_width))
-    corner = torch.stack(torch.meshgrid(*first, indexing="ij"), -1)  # (H', W', 2)
-    taps = torch.arange(side, **like)
-    tap = torch.stack(torch.meshgrid(taps, taps, indexing="ij"), -1).flatten(0, 1)  # (k², 2)
+    corner = stride * _grid(out_height, out_width, offset)  # (H', W', 2)
+    tap = _grid(side, side, offset).flatten(0, 1)  # (k², 2)
     near, fraction = zip(
         *(
             _parted(moves[..., axis] + (corner[:, :, None, axis] + tap[:, axis]), size[axis])
@@ -64,6 +61,12 @@ def _four_places(
     places = [image + row * size[1] + column for row in (top, below) for column in (left, right)]
     shares = [v * h for v in (1 - fy, fy) for h in (1 - fx, fx)]
     return torch.stack(places, -1).view(-1, 4), torch.stack(shares, -1).view(-1, 4)
+
+
+def _grid(height: int, width: int, like: Tensor) -> Tensor:
+    """(height, width, 2): row and column of each place."""
+    sides = (torch.arange(n, device=like.device, dtype=like.dtype) for n in (height, width))
+    return torch.stack(torch.meshgrid(*sides, indexing="ij"), -1)
 
 
 def _parted(position: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ from paoncodec.training.settings import check_data_weights, refuse_unknown
 from paoncodec.vision.superres.data import PatchPairs, PatchSequence, PatchSpec, to_range
 from paoncodec.vision.superres.loss import barron
 from paoncodec.vision.superres.networks import SuperResNet, build
+from paoncodec.vision.superres.starts import linear_start
 from paoncodec.vision.superres.tiles import unit_range
 from paoncodec.vision.superres.weights import save_weights
 
@@ -44,6 +45,7 @@ class SuperResRecipe:
         data_weights: how often the pictures of each are drawn an epoch; () for once.
         validation: folders of pictures that only validate; () for a share of ``data``.
         noise: signal-to-noise ratio of the low-resolution patches, dB; None for no noise.
+        start: ``"linear"`` (:mod:`.starts`) or ``"random"``.
         alpha, c: shape and scale of the loss (:func:`.barron`), in the range [-1, 1].
         lr: learning rate of Adan.
         train: settings of the loop; crops are sides of low-resolution patches.
@@ -58,6 +60,7 @@ class SuperResRecipe:
     data_weights: tuple[float, ...] = ()
     validation: tuple[str, ...] = ()
     noise: float | None = 40.0
+    start: str = "random"
     alpha: float = 1.5
     c: float = 2.0
     lr: float = 1e-3
@@ -69,6 +72,8 @@ class SuperResRecipe:
             raise UsageError(f"lr {self.lr}: must be above 0, e.g. 1e-3")
         if not (self.c > 0 and math.isfinite(self.c)):
             raise UsageError(f"c {self.c}: must be above 0, e.g. 2")
+        if self.start not in ("linear", "random"):
+            raise UsageError(f"start {self.start!r}: choose linear or random")
         if math.isnan(self.alpha):
             raise UsageError("alpha is not a number: e.g. 1.5")
         if self.noise is not None and not math.isfinite(self.noise):
@@ -108,6 +113,8 @@ class SuperResTask:
         self.recipe, self.config = recipe, recipe.train
         torch.manual_seed(self.config.seed)
         network = build(recipe.network, recipe.options)
+        if recipe.start == "linear":
+            linear_start(network)
         self.model: nn.Module = network
         self.scale = network.scale
         found = weigh_images(recipe.data, recipe.data_weights)
@@ -124,7 +131,7 @@ class SuperResTask:
         return asdict(self.recipe)
 
     def start(self) -> None:
-        """The weights are those that the network was made with."""
+        """The model was made with the weights that it starts with: they depend on no picture."""
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         try:

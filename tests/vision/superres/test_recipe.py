@@ -131,6 +131,7 @@ def test_settings_come_back_from_json(settings: SuperResRecipe) -> None:
     [
         ({"lr": 0.0}, "lr 0.0"),
         ({"c": -1.0}, "c -1.0"),
+        ({"start": "best"}, "start 'best'"),
         ({"alpha": float("nan")}, "alpha"),
         ({"noise": float("inf")}, "noise inf"),
         ({"data_weights": [1.0, 2.0]}, "give one for each"),
