@@ -85,6 +85,14 @@ def test_it_learns(settings: SuperResRecipe, tmp_path: Path) -> None:
     assert best["loss"] == pytest.approx(10 ** (-best["psnr"] / 10))
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_it_learns_in_low_precision(settings, precision: str, tmp_path: Path) -> None:
+    low = replace(settings, train=replace(TRAIN, precision=precision))
+    trainer = train(low, tmp_path / "run")
+    assert trainer.skipped == 0
+    assert trainer.best_validation()["psnr"] > 5
+
+
 def test_a_resumed_run_is_the_unbroken_one(settings: SuperResRecipe, tmp_path: Path) -> None:
     train(settings, tmp_path / "whole")
     train(settings, tmp_path / "parts", stop=2)
