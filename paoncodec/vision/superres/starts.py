@@ -7,9 +7,10 @@ the up-samplers. The other features start at random; the last layer takes to the
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from paoncodec.errors import UsageError
 from paoncodec.layers import PaLaConv2d
@@ -41,9 +42,10 @@ def linear_start(model: SuperResNet) -> None:
     _set_rows(model.first, range(CHANNELS), spread / 2, pixel)
     _set_rows(model.fuse, range(CHANNELS), torch.zeros(CHANNELS, CHANNELS), pixel)
     for upsampler in model.upsamplers:
+        layer = cast(PaLaConv2d, cast(nn.Sequential, upsampler)[0])
         for place in range(4):  # PixelShuffle takes feature c of a place from channel 4·c + place
             rows = range(place, 4 * CHANNELS, 4)
-            _set_rows(upsampler[0], rows, spread @ spread.T, _kernel(place))
+            _set_rows(layer, rows, spread @ spread.T, _kernel(place))
     _set_rows(model.last, range(3), spread.T, pixel)
 
 
@@ -65,6 +67,7 @@ def _set_rows(layer: PaLaConv2d, rows: Iterable[int], mix: Tensor, kernel: Tenso
     with torch.no_grad():
         layer.bias[chosen] = 0
         if hasattr(layer, "parametrizations"):
-            layer.numerator = weight  # its length and direction
+            # Parted into lengths and directions.
+            layer.numerator = weight  # type: ignore[assignment]
         else:
             numerator.copy_(weight)
