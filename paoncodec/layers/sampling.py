@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -13,8 +16,8 @@ def deform_by_places(
     """torchvision's ``deform_conv2d`` for offsets that all channels share, and stay inside.
 
     Each tap takes the channels of four places at once, as rows of memory; what is sampled then goes
-    through a matrix product. Forward and backward take a sixth of torchvision's time at the sizes
-    of the paper's networks.
+    through a matrix product. As it is k² times the input, it is not kept for the backward but taken
+    again, as torchvision does. `tools/bench_layers.py` has the speed.
 
     Args:
         x: (B, C, H, W) float32 or float64, with its border.
@@ -27,6 +30,34 @@ def deform_by_places(
     Returns:
         (B, C_out, H', W'). Differentiable once.
     """
+    y: Tensor = _Deform.apply(x, offset, weight, stride, groups)
+    return y
+
+
+class _Deform(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, offset: Tensor, weight: Tensor, stride: int, groups: int
+    ) -> Tensor:
+        ctx.save_for_backward(x, offset, weight)
+        ctx.stride, ctx.groups = stride, groups
+        return _deformed(x, offset, weight, stride, groups)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        leaves = [
+            saved.detach().requires_grad_(needed)
+            for saved, needed in zip(ctx.saved_tensors, ctx.needs_input_grad[:3], strict=True)
+        ]
+        with torch.enable_grad():
+            y = _deformed(*leaves, ctx.stride, ctx.groups)
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        found = iter(torch.autograd.grad(y, wanted, grad))
+        return (*(next(found) if leaf.requires_grad else None for leaf in leaves), None, None)
+
+
+def _deformed(x: Tensor, offset: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:
     batch, channels, height, width = x.shape
     side = weight.shape[2]
     places, shares = _four_places(offset, side, stride, (height, width))
