@@ -50,7 +50,7 @@ class WeightsCard:
         data: what they were trained on.
         command: that made them.
         results: measured on real files, data set → figure → value.
-        minutes: of training, on two CPU cores unless the command says otherwise; 0 if unknown.
+        minutes: wall time of training; 0 if unknown.
         measured_by: the command that measured the results.
         check: what came of the test picture, see `paoncodec.evaluation.zoo_check`; its file stands
             beside the weights as `<name>.bin`.

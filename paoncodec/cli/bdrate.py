@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from paoncodec.cli.comparing import warn_of_other_pictures
 from paoncodec.cli.typed import typed_command
 
 if TYPE_CHECKING:
@@ -49,20 +50,11 @@ def bdrate(test: str, anchors: tuple[str, ...], metric: str, as_json: bool) -> N
     against = [load_result(anchor_file(anchor)) for anchor in anchors]
     comparisons = [compare(tested, anchor, metric) for anchor in against]
     for anchor in against:
-        _warn(tested, anchor)
+        warn_of_other_pictures(tested, anchor)
     if as_json:
         click.echo(json.dumps(_record(tested, against, comparisons, metric)))
         return
     click.echo("\n\n".join(_lines(comparison) for comparison in comparisons))
-
-
-def _warn(test: Result, anchor: Result) -> None:
-    if test.dataset and anchor.dataset and test.dataset != anchor.dataset:
-        click.echo(
-            f"{test.name} was measured on {test.dataset!r}, {anchor.name} on {anchor.dataset!r}: "
-            "the figures below compare the pictures as much as the codecs",
-            err=True,
-        )
 
 
 def _record(

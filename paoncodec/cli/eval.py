@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,8 @@ def eval(
     if output not in (None, STREAM):
         check_output(str(output), STREAM, force)
     wanted = _numbers(qualities) if qualities else ()
+    if keep and Path(keep).exists() and not Path(keep).is_dir():
+        raise UsageError(f"--keep {keep}: not a directory")
 
     from paoncodec.evaluation.coders import complexity_of
     from paoncodec.evaluation.runs import Options, evaluate, settings_of
@@ -137,7 +140,8 @@ def eval(
     if failed:
         raise ImageError(
             f"{len(failed)} of {len(images)} pictures could not be measured and are left out of "
-            "the means: they are named above and among the failures of the result file"
+            "the means: they are named above"
+            + (" and among the failures of the result file" if output else "")
         )
 
 
@@ -159,9 +163,12 @@ def _coders(models: tuple[str, ...], codec: str | None, arch: str | None) -> lis
 
 def _numbers(text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(word) for word in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--qualities {text}: give numbers with commas, such as 1,2,3") from error
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise UsageError(f"--qualities {text}: give numbers with commas, such as 1,2,3")
+    return numbers
 
 
 def _table(result: dict[str, Any]) -> str:

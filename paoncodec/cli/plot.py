@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from paoncodec.cli.comparing import warn_of_other_pictures
 from paoncodec.cli.files import STREAM, check_output, write_output
 from paoncodec.errors import UsageError
 
@@ -64,6 +65,8 @@ def plot(
     measured = [load_result(path) for path in results]
     beside = [load_result(anchor_file(anchor)) for anchor in anchors]
     suffix = "png" if output == STREAM else Path(output).suffix[1:].lower()
+    for result in (*measured, *beside)[1:]:
+        warn_of_other_pictures((*measured, *beside)[0], result)
     content = _drawn(measured, beside, kind, cost, metric, suffix, title)
     write_output(output, content, force)
     click.echo(f"{output}: {len(content)} bytes", err=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from paoncodec.cli.comparing import warn_of_other_pictures
 from paoncodec.cli.files import STREAM, check_output, write_output
 from paoncodec.cli.typed import typed_command
 from paoncodec.errors import UsageError
@@ -68,6 +69,8 @@ def report(
     if not results:
         raise UsageError(f"{folder} holds no result files: write some with `paoncodec eval --json`")
     results += [load_result(anchor_file(anchor)) for anchor in anchors]
+    for result in results[1:]:
+        warn_of_other_pictures(results[0], result)
     choice = Choice(
         title=title or _title(results[0].dataset),
         reference=reference,

@@ -69,6 +69,8 @@ class Comparison:
 def compare(test: Result, anchor: Result, metric: str = "psnr") -> Comparison:
     """Bjøntegaard deltas of two result files: of the mean curves, and of the single pictures.
 
+    Single pictures are compared only where both files are of the same.
+
     Raises:
         UsageError: a curve that `Curve.check` refuses, or curves that do not overlap.
     """
@@ -81,7 +83,9 @@ def compare(test: Result, anchor: Result, metric: str = "psnr") -> Comparison:
         level=bd_psnr(ours, theirs),
         overlap=overlap(ours.levels, theirs.levels),
         points=(len(ours.rates), len(theirs.rates)),
-        by_image=_spread(test.by_image(metric), anchor.by_image(metric)),
+        by_image=_spread(test.by_image(metric), anchor.by_image(metric))
+        if test.has_pictures_of(anchor)
+        else None,
     )
 
 

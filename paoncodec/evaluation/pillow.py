@@ -30,6 +30,7 @@ class _Codec:
         feature, library: what Pillow calls the codec's support, and the version to quote.
         effort: what `options` ask for, in words.
         scale: what a quality means.
+        lowest, highest: of the scale.
         qualities: of its usual curve: from below 0.2 bpp on photographs to far above.
         options: quality → options of Pillow's `save`.
     """
@@ -39,6 +40,8 @@ class _Codec:
     library: str
     effort: str
     scale: str
+    lowest: float
+    highest: float
     qualities: tuple[float, ...]
     options: Callable[[float], Mapping[str, Any]]
 
@@ -87,11 +90,21 @@ _CODECS: Mapping[str, _Codec] = {
         "libjpeg_turbo",
         "baseline, optimised Huffman tables, 4:2:0",
         "1 to 95",
+        1,
+        95,
         _FIVES,
         _jpeg,
     ),
     "webp": _Codec(
-        ".webp", "webp", "webp", "lossy, method 6 (the slowest)", "0 to 100", _FIVES, _webp
+        ".webp",
+        "webp",
+        "webp",
+        "lossy, method 6 (the slowest)",
+        "0 to 100",
+        0,
+        100,
+        _FIVES,
+        _webp,
     ),
     "avif": _Codec(
         ".avif",
@@ -99,6 +112,8 @@ _CODECS: Mapping[str, _Codec] = {
         "avif",
         "libavif, speed 4, 4:2:0, one thread for encoding",
         "0 to 100",
+        0,
+        100,
         tuple(map(float, range(10, 96, 5))),
         _avif,
     ),
@@ -107,7 +122,9 @@ _CODECS: Mapping[str, _Codec] = {
         "jpg_2000",
         "jpg_2000",
         "OpenJPEG, one layer, irreversible 9/7 wavelet, colour transform",
-        "target PSNR in dB",
+        "target PSNR in dB, 1 to 100",
+        1,
+        100,
         tuple(map(float, range(24, 47, 2))),
         _jpeg2000,
     ),
@@ -147,8 +164,16 @@ class PillowCoder:
         }
 
     def encode(self, picture: Pixels, quality: float) -> bytes:
+        """The file of uint8 (H, W, C).
+
+        Raises:
+            UsageError: a quality that is not on the codec's scale.
+        """
+        codec = _CODECS[self.name]
+        if not codec.lowest <= quality <= codec.highest:
+            raise UsageError(f"quality {quality:g}: {self.name} takes {codec.scale}")
         buffer = io.BytesIO()
-        to_pil(picture).save(buffer, **_CODECS[self.name].options(quality))
+        to_pil(picture).save(buffer, **codec.options(quality))
         return buffer.getvalue()
 
     def decode(self, path: Path) -> Pixels:

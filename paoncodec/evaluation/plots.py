@@ -147,7 +147,10 @@ def rd_plot(
     with _axes(picture_format, title) as (axes, content):
         looks = zip(results, _styles_of(results), labels(results), curves, strict=True)
         for result, style, label, curve in looks:
-            axes.plot(curve.rates, curve.levels, label=label, **_line(style, result.is_measured))
+            # Models are what a plot is about: peers must not cover them.
+            depth = 2.0 + result.is_measured + result.is_model
+            line = _line(style, result.is_measured)
+            axes.plot(curve.rates, curve.levels, label=label, zorder=depth, **line)
         _fit(axes, results, curves)
         axes.set_xlabel("Rate, bits per pixel")
         axes.set_ylabel(METRICS[metric])

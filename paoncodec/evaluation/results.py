@@ -70,6 +70,18 @@ class Result:
         """Name of the set of pictures; empty if the file does not say."""
         return str(self.content.get("dataset", {}).get("name", ""))
 
+    def has_pictures_of(self, other: Result) -> bool:
+        """Whether nothing speaks against both being of the same pictures.
+
+        The digests of the picture files decide where both have them, else the sets' names.
+        """
+        digests, names = (
+            [result.content.get("dataset", {}).get(key) for result in (self, other)]
+            for key in ("sha256", "name")
+        )
+        first, second = digests if all(digests) else names
+        return not (first and second) or first == second
+
     @property
     def is_measured(self) -> bool:
         """Whether `paoncodec eval` wrote it, as against a published curve."""
@@ -145,7 +157,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
         content = json.loads(data)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not JSON ({error}); give a file of `paoncodec eval`") from error
     result = Result(content, Path(path), sha256(data).hexdigest())
     problem = _problem(content)
@@ -167,7 +179,18 @@ def _problem(content: Any) -> str:
         return "lists of different lengths"
     if not all(_is_number(v) or v is None for values in lists.values() for v in values):
         return "something other than numbers among its points"
+    if None in figures["bpp"]:
+        return "a point without bpp"
+    rows = content.get("images", [])
+    if not isinstance(rows, list) or not all(map(_is_row, rows)):
+        return "something other than rows of pictures among its images"
     return ""
+
+
+def _is_row(row: Any) -> bool:
+    return (
+        isinstance(row, dict) and isinstance(row.get("image"), str) and _is_number(row.get("bpp"))
+    )
 
 
 def _is_number(value: Any) -> bool:

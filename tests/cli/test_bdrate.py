@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,17 @@ def test_other_pictures_are_pointed_out(run, curve_file):
     assert outcome.exit_code == 0
     assert "'tecnick'" in outcome.line
     assert "'kodak'" in outcome.line
+
+
+def test_other_pictures_under_the_same_names_are_found_out(run, curve_file):
+    paths = [Path(curve_file("ours", 1.1)), Path(curve_file("theirs"))]
+    for path, digest in zip(paths, ("aa", "bb"), strict=True):
+        content = json.loads(path.read_text())
+        content["dataset"]["sha256"] = digest
+        path.write_text(json.dumps(content))
+    outcome = run("bdrate", str(paths[0]), "--anchor", str(paths[1]))
+    assert "not the same pictures" in outcome.line
+    assert b"by image" not in outcome.stdout
 
 
 def test_what_cannot_be_compared_is_refused_with_a_reason(run, curve_file, tmp_path):

@@ -172,6 +172,13 @@ def test_wrong_words_are_refused(run, folder, words, reason):
     assert reason in outcome.line
 
 
+def test_kept_files_need_a_directory(run, folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    outcome = run("eval", "--codec", "jpeg", "--images", folder, "--keep", tmp_path / "file")
+    assert outcome.exit_code == 2
+    assert "not a directory" in outcome.line
+
+
 def test_no_pictures(run, tmp_path):
     assert run("eval", "--codec", "jpeg", "--images", tmp_path / "none").exit_code == 2
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 
@@ -42,6 +44,15 @@ def test_wrong_words_are_refused(run, tmp_path, monkeypatch, words, reason):
     assert (outcome.exit_code, outcome.stdout) == (2, b"")
     assert reason in outcome.line
     assert not list(tmp_path.iterdir())
+
+
+def test_other_pictures_are_pointed_out(run, tmp_path):
+    results = {"bpp": [0.1, 0.2], "psnr-rgb": [30, 32]}
+    path = tmp_path / "ours.json"
+    path.write_text(json.dumps({"dataset": {"name": "mine"}, "results": results}))
+    outcome = run("plot", path, "--anchor", "mbt2018", "-o", tmp_path / "rd.png")
+    assert outcome.exit_code == 0
+    assert b"not the same pictures" in outcome.stderr.encode()
 
 
 def test_savings_need_an_anchor(run, tmp_path):

@@ -458,7 +458,7 @@ def test_a_run_that_the_system_killed_ends_with_the_same_files(run, tiny, tmp_pa
         (path / "config.json").write_text(json.dumps(settings))
     words = ["train", "--resume", "--threads", "1", "--out"]
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, "3", *words, str(tiny)], capture_output=True, timeout=60
+        [sys.executable, "-c", KILLED, "3", *words, str(tiny)], capture_output=True, timeout=600
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     before = torch.get_num_threads()

@@ -51,3 +51,11 @@ def test_what_pillow_was_built_without_is_refused(monkeypatch):
 def test_half_a_quality_is_refused_where_there_is_none():
     with pytest.raises(UsageError, match="whole numbers"):
         PillowCoder("jpeg").encode(np.zeros((8, 8, 3), np.uint8), 50.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "quality"), [("jpeg", 0), ("jpeg", 96), ("webp", -1), ("avif", 101), ("jpeg2000", 0)]
+)
+def test_what_is_not_on_the_scale_is_refused(name, quality):
+    with pytest.raises(UsageError, match=f"{name} takes"):
+        PillowCoder(name).encode(np.zeros((8, 8, 3), np.uint8), quality)

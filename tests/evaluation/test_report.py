@@ -81,6 +81,16 @@ def test_codecs_and_their_figures(page, results):
     assert "3 point(s)" in data["codecs"][2]["bd_rate"]["psnr"]
 
 
+def test_published_curves_of_other_pictures_are_pointed_out(result_file):
+    points = [(0.1 * i, 28.0 + i) for i in range(1, 6)]
+    about = {"schema": "paoncodec-eval-1", "dataset": {"name": "mine", "sha256": "a"}}
+    ours = result_file("ours", points, codecs=[{"kind": "paoncodec"}], **about)
+    jpeg = result_file("jpeg", points, codecs=[{"kind": "pillow"}], **about)
+    data = data_of(build([ours, jpeg, load_result(anchor_file("mbt2018"))], Choice()))
+    assert data["reference"] == "jpeg"
+    assert data["elsewhere"] == ["mbt2018"]
+
+
 def test_rows_say_what_is_saved_at_equal_psnr(results):
     data = data_of(build(results, Choice(reference="jpeg")))
     jpeg = [row for row in data["rows"] if row["codec"] == 1]
@@ -213,7 +223,7 @@ def css(browser, selector: str) -> list:
 def test_the_page_fits_and_draws_every_curve(opened):
     assert opened.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     drawn = [group.get_attribute("data-name") for group in css(opened, "#chart g[data-codec]")]
-    assert drawn == NAMES
+    assert drawn == NAMES[::-1]  # the first lies above the others
     assert opened.find_element("css selector", "h1").text == "A <title>"
 
 

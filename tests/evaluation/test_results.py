@@ -51,6 +51,10 @@ def test_compressai_s_older_names(tmp_path):
         '{"results": {"bpp": [1], "psnr-rgb": ["30"]}}',
         '{"results": {"bpp": [NaN], "psnr-rgb": [30]}}',
         '{"results": {"bpp": [1]}, "dataset": "kodak"}',
+        '{"results": {"bpp": [null], "psnr-rgb": [30]}}',
+        '{"results": {"bpp": [1], "psnr-rgb": [30]}, "images": null}',
+        '{"results": {"bpp": [1], "psnr-rgb": [30]}, "images": [{"image": "a"}]}',
+        "[" * 100_000,
     ],
 )
 def test_what_is_no_result_file_is_refused(tmp_path, content):
@@ -58,6 +62,25 @@ def test_what_is_no_result_file_is_refused(tmp_path, content):
     path.write_text(content)
     with pytest.raises(UsageError, match=r"other\.json"):
         load_result(path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ({"name": "kodak"}, {"name": "kodak"}, True),
+        ({"name": "kodak"}, {"name": "tecnick"}, False),
+        ({"name": "kodak", "sha256": "a"}, {"name": "kodak", "sha256": "b"}, False),
+        ({"name": "mine", "sha256": "a"}, {"name": "kodak", "sha256": "a"}, True),
+        ({"name": "kodak", "sha256": "a"}, {"name": "kodak"}, True),
+        ({"name": "kodak"}, {}, True),
+    ],
+)
+def test_whether_pictures_are_the_same(result_file, first, second, same):
+    one, other = (
+        result_file(name, [(0.1, 30.0)], dataset=dataset)
+        for name, dataset in (("one", first), ("other", second))
+    )
+    assert one.has_pictures_of(other) is other.has_pictures_of(one) is same
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -118,6 +118,16 @@ def test_settings_are_those_of_the_paper(settings, kodak):
     assert settings.recipe_of(0.013, [str(kodak)], gdn=True).arch["gdn"]
 
 
+def test_settings_of_elic_paon(settings, kodak):
+    recipes = [
+        settings.recipe_of(lmbda, [str(kodak)], arch_name="elic-paon") for lmbda in (0.013, 0.0483)
+    ]
+    assert recipes[0].arch_name == "elic-paon"
+    assert recipes[0].arch == recipes[1].arch
+    with pytest.raises(UsageError, match="MBT-Paon alone"):
+        settings.recipe_of(0.013, [str(kodak)], gdn=True, arch_name="elic-paon")
+
+
 def test_a_run_can_be_begun_from_its_settings(settings, kodak, tmp_path, capsys):
     from paoncodec.codecs.recipe import CodecRecipe
     from paoncodec.training import RunDirectory

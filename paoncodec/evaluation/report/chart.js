@@ -104,7 +104,8 @@
       draw("text", { x: box.right, y: height - 6, "text-anchor": "end" }, names[0]),
       draw("text", { x: box.left + 8, y: box.top + 8 }, names[1]));
     const curves = draw("g", { "clip-path": "url(#inside)" });
-    for (const curve of shown) curves.append(drawn(curve, x, y));
+    // The first is what the page is about: it lies above the others.
+    for (const curve of [...shown].reverse()) curves.append(drawn(curve, x, y));
     const spot = draw("circle", { r: 9, fill: "none", stroke: "#1c1b1a", "stroke-width": 1.5, visibility: "hidden" });
     svg.append(curves, spot);
     tip.hidden = true;
@@ -190,6 +191,6 @@
   const published = data.codecs.some((codec) => codec.kind === "anchor");
   $("chart-note").textContent = "bpp counts every byte of the files; PSNR is of 8-bit RGB; both are means over the pictures." +
     (published ? " Thin lines are published curves, not measured here." : "") +
-    (data.datasets.length > 1 ? ` The curves are of different pictures (${data.datasets.join(", ")}): they compare those as much as the codecs.` : "");
+    otherPictures();
   new ResizeObserver(render).observe(place);
 })();

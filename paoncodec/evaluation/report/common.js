@@ -42,6 +42,12 @@ function tabs(place, entries, chosen, choose) {
   press(chosen);
 }
 
+/** What to say below figures if some codecs were measured on other pictures than the first. */
+function otherPictures() {
+  if (!data.elsewhere.length) return "";
+  return ` Of other pictures than ${data.codecs[0].name}: ${data.elsewhere.join(", ")}. Beside these, the pictures are compared as much as the codecs.`;
+}
+
 /** Choices of a <select>: [value, text] each. */
 function fill(select, entries, chosen) {
   select.replaceChildren(...entries.map(([value, text]) => make("option", { value }, text)));

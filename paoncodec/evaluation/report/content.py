@@ -69,6 +69,11 @@ def content(results: Sequence[Result], choice: Choice) -> dict[str, Any]:
         "version": __version__,
         "command": shlex.join(choice.command),
         "datasets": sorted({result.dataset for result in order if result.dataset}),
+        "elsewhere": [
+            name
+            for result, name in zip(order, names, strict=True)
+            if not order[0].has_pictures_of(result)
+        ],
         "metrics": [
             {"key": key, "axis": axis}
             for key, axis in METRICS.items()
@@ -101,7 +106,8 @@ def _reference(
             if wanted in (name, result.name):
                 return result
         raise UsageError(f"no result {wanted!r} to compare with: choose one of {', '.join(names)}")
-    published = [result for result in results if not result.is_measured]
+    lead = results[0]
+    published = [r for r in results if not r.is_measured and lead.has_pictures_of(r)]
     jpeg = [result for result in results if result.name == "jpeg"]
     peers = [result for result in results if not result.is_model]
     return next(iter([*published, *jpeg, *peers]), None)

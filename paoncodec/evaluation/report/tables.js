@@ -47,15 +47,29 @@
   const tone = (value) => (row) => { const v = value(row); return v === null || Math.abs(v) < 0.005 ? "" : v < 0 ? "good" : "bad"; };
   const number = (title, value, digits, more = {}) => ({ title, value, text: (row) => figure(value(row), digits), ...more });
 
+  // Of too few points for a curve: the rate that they take beside the reference's at equal PSNR.
+  const single = (codec) => {
+    if (rate("psnr")(codec) !== null || !codec.savings.length) return null;
+    return -codec.savings.reduce((sum, [, saved]) => sum + saved, 0) / codec.savings.length;
+  };
   function bdColumn(metric, title) {
     const value = rate(metric);
     return {
       title, value, small: true, tone: tone(value),
       text: (codec) => {
         if (value(codec) !== null) return `${signed(value(codec), 2)} %`;
-        return make("span", { title: String(codec.bd_rate[metric]) }, "–");
+        if (metric === "psnr" && single(codec) !== null) return `${signed(single(codec), 2)} % *`;
+        return "–";
       },
     };
+  }
+  function reasons() {
+    const why = data.codecs.flatMap((codec) => data.metrics
+      .map(({ key }) => codec.bd_rate[key])
+      .filter((found) => typeof found === "string")
+      .slice(0, 1)
+      .map((reason) => `${codec.name}: ${reason}.`));
+    return why.length ? ` Dashes: ${why.join(" ")}` : "";
   }
   const columns = [
     { title: "Codec", value: (codec) => codec.name, text: (codec) => codec.name },
@@ -69,7 +83,9 @@
   if (data.codecs.some((codec) => codec.kmac)) columns.push(number("Decoder, kMAC/px", (codec) => codec.kmac, 0, { small: true }));
   table($("codecs"), columns, data.codecs, (codec) => codec.kind);
   $("codecs-note").textContent = data.reference
-    ? `BD-rate against ${data.reference}: PCHIP on log rate, negative where fewer bits give the same quality. A dash says why when it is pointed at. Times are means over pictures and points.`
+    ? `BD-rate against ${data.reference}: PCHIP on log rate, negative where fewer bits give the same quality. Times are means over pictures and points.` +
+      (data.codecs.some((codec) => single(codec) !== null) ? " * Too few points for a BD-rate: the rate at equal PSNR, a mean over the points." : "") +
+      reasons() + otherPictures()
     : "";
 
   const measured = data.codecs.map((codec, i) => [i, codec]).filter(([i]) => data.rows.some((row) => row.codec === i));
