@@ -46,12 +46,12 @@ class _Deform(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        leaves = [
+        x, offset, weight = leaves = [
             saved.detach().requires_grad_(needed)
             for saved, needed in zip(ctx.saved_tensors, ctx.needs_input_grad[:3], strict=True)
         ]
         with torch.enable_grad():
-            y = _deformed(*leaves, ctx.stride, ctx.groups)
+            y = _deformed(x, offset, weight, ctx.stride, ctx.groups)
         wanted = [leaf for leaf in leaves if leaf.requires_grad]
         found = iter(torch.autograd.grad(y, wanted, grad))
         return (*(next(found) if leaf.requires_grad else None for leaf in leaves), None, None)
