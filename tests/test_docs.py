@@ -15,6 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from compressai.models import JointAutoregressiveHierarchicalPriors
+from PIL import Image
 
 from paoncodec.cli import main
 
@@ -39,10 +40,12 @@ def commands(page: Path) -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder: a photograph, a few more in `photos`, weights of CompressAI's mbt2018, and
-    the tools of the checkout."""
+    """A user's folder: a photograph, a small one, more in `photos`, weights of CompressAI's
+    mbt2018, and the checkout's tools."""
     photo = ROOT / "paoncodec" / "demo" / "photo.png"
     shutil.copy(photo, tmp_path / "photo.png")
+    with Image.open(photo) as picture:
+        picture.resize((48, 48)).save(tmp_path / "small.png")
     (tmp_path / "photos").mkdir()
     for name in "abcd":
         shutil.copy(photo, tmp_path / "photos" / f"{name}.png")
@@ -55,8 +58,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shortened(words: list[str]) -> list[str]:
-    """The words of `paoncodec train`, with what makes a run long made short."""
-    if words[0] != "train":
+    """The words of a training command, with what makes a run long made short."""
+    if "train" not in (words[0], *words[1:2]):
         return words
     kept = iter(words)
     plain = [word for word in kept if not (word in SHORT and next(kept))]

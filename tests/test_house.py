@@ -22,6 +22,7 @@ LEVELS = {
     "bitstream": 1,
     "layers": 1,
     "images": 1,
+    "tensors": 1,
     "entropy": 2,
     "training": 2,
     "codecs": 3,

@@ -6,17 +6,17 @@ stdout holds results only; all talk goes to stderr. What exit codes mean is in
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import click
 
 from paoncodec import __version__
 from paoncodec.cli.errors import reporting
+from paoncodec.cli.lazy import LazyGroup
 
 __all__ = ["main"]
 
-_COMMANDS = (
+_NAMES = (
     "encode",
     "decode",
     "info",
@@ -27,27 +27,24 @@ _COMMANDS = (
     "plot",
     "report",
     "complexity",
+    "vision",
 )
 
 
-class _LazyGroup(click.Group):
-    """Commands from modules of their name, each imported on demand; errors end here."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command: click.Command = getattr(import_module(f"{__name__}.{cmd_name}"), cmd_name)
-        return command
+class _Commands(LazyGroup):
+    """Errors of all commands end here."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with reporting(traceback=ctx.params["debug"]):
             return super().invoke(ctx)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    package=__name__,
+    names=_NAMES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="paoncodec")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:

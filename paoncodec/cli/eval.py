@@ -12,6 +12,7 @@ import click
 
 from paoncodec import api
 from paoncodec.cli.files import STREAM, check_output, write_output
+from paoncodec.cli.pictures import dataset_name, named_images
 from paoncodec.cli.progress import progress
 from paoncodec.cli.typed import typed_command
 from paoncodec.errors import ImageError, UsageError
@@ -107,7 +108,7 @@ def eval(
     from paoncodec.evaluation.runs import Options, evaluate, settings_of
 
     settings = settings_of(_coders(models, codec, arch), wanted)
-    images = _images(folders)
+    images = named_images(folders)
     options = Options(
         jobs, threads or 0, repeats, not no_ms_ssim, lpips_weights, Path(keep) if keep else None
     )
@@ -123,7 +124,7 @@ def eval(
             settings,
             options,
             name=name,
-            dataset=dataset or _dataset(folders),
+            dataset=dataset or dataset_name(folders),
             command=typed_command(),
             progress=hear,
         )
@@ -168,24 +169,6 @@ def _numbers(text: str) -> tuple[float, ...]:
     if not numbers or not all(map(math.isfinite, numbers)):
         raise UsageError(f"--qualities {text}: give numbers with commas, such as 1,2,3")
     return numbers
-
-
-def _images(folders: tuple[str, ...]) -> dict[str, Path]:
-    """Name → file. A name is the path below its folder, so that it says nothing of the machine."""
-    from paoncodec.images.crops import find_images
-
-    images: dict[str, Path] = {}
-    for folder in folders:
-        for path in find_images(folder):
-            below = path.relative_to(folder) if path != Path(folder) else Path(path.name)
-            if below.as_posix() in images:
-                raise UsageError(f"{below} stands in several folders: rename one, or measure apart")
-            images[below.as_posix()] = path
-    return images
-
-
-def _dataset(folders: tuple[str, ...]) -> str:
-    return "+".join(Path(folder).resolve().name.lower() for folder in folders)
 
 
 def _table(result: dict[str, Any]) -> str:

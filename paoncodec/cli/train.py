@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from paoncodec.cli import dry_run as trial
-from paoncodec.cli.training_talk import Bar, Lines, say
+from paoncodec.cli.training_run import carry_out, data_settings, result
+from paoncodec.cli.training_talk import say
 from paoncodec.errors import UsageError
 from paoncodec.quality import LMBDA_GRID
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from paoncodec.codecs.grid import Grid
     from paoncodec.codecs.recipe import CodecRecipe, CodecTask
     from paoncodec.training import RunDirectory, Trainer
@@ -117,7 +112,7 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     place = Path(out)
-    given = {"arch_name": arch, **_data(data), **_start(start_from, arch)}
+    given = {"arch_name": arch, **data_settings(data), **_start(start_from, arch)}
     given = {name: value for name, value in given.items() if value is not None}
     loop = {name: value for name, value in loop.items() if value is not None}
     begun = Grid.load(place) if resume else None
@@ -145,29 +140,16 @@ def train(
     if grid is not None:
         click.echo(_listing(grid, place, as_json))
         return
-    click.echo(_result(trainers[-1], as_json))
+    click.echo(result(trainers[-1], as_json))
 
 
 def _carry_out(recipe: CodecRecipe, run: RunDirectory, resume: bool, out: str) -> Trainer:
     """Trains to the end, or leaves with SystemExit where a signal came."""
     from paoncodec.codecs.recipe import CodecTask
-    from paoncodec.training import Trainer
 
     task = CodecTask(recipe)
-    trainer = Trainer(task, run, tell=say)
-    main = trainer.processes.is_main
-    talk = Bar() if main and sys.stderr.isatty() else Lines()
-    trainer.listener, trainer.tell = talk.hear, talk.tell
-    if main:
-        _say_begin(task, trainer, resume)
-    with talk, _stop_on_signals(trainer) as received:
-        complete = trainer.fit()
-    if main:
-        _say_end(trainer, out, complete)
-    if not complete:
-        trainer.processes.end()
-        raise SystemExit(128 + (received or [signal.SIGTERM])[0])
-    return trainer
+    again = f"paoncodec train --out {shlex.quote(out)} --resume"
+    return carry_out(task, run, _about(task), resume, again)
 
 
 def _grid(
@@ -214,20 +196,6 @@ def _listing(grid: Grid, out: Path, as_json: bool) -> str:
     if as_json:
         return json.dumps({"run": str(out), "weights": weights})
     return "\n".join(weights.values())
-
-
-def _data(places: tuple[str, ...]) -> dict[str, Any]:
-    """The settings that name the pictures; none where none were given."""
-    from paoncodec.images.sources import parse_sources
-
-    if not places:
-        return {}
-    sources = parse_sources(places)
-    weights = [source.weight for source in sources]
-    return {
-        "data": [str(source.path) for source in sources],
-        "data_weights": weights if any(weight != 1 for weight in weights) else [],
-    }
 
 
 def _start(weights: str | None, arch: str | None) -> dict[str, Any]:
@@ -284,62 +252,8 @@ def _recipe(
     return CodecRecipe.from_json({**asdict(begun), "train": asdict(begun.train), **known})
 
 
-def _say_begin(task: CodecTask, trainer: Trainer, resume: bool) -> None:
+def _about(task: CodecTask) -> str:
+    """The model and its pictures in a line."""
     count = sum(p.numel() for p in task.model.parameters())
     pictures = f"{len(task.training)} to train on, {len(task.validation)} to validate on"
-    say(f"{task.recipe.arch_name}, {count / 1e6:.2f} M parameters; pictures: {pictures}")
-    if resume:
-        begun = f"resumed at step {trainer.step}" if trainer.step else "no checkpoint yet: from 0"
-        say(f"{begun} of {task.config.steps}")
-    for change in trainer.changes:
-        stretched = " (the schedule stretches)" if change.name == "train.steps" else ""
-        say(f"{change}{stretched}")
-
-
-def _say_end(trainer: Trainer, out: str, complete: bool) -> None:
-    if trainer.left_out:
-        say(f"pictures left out, named above: {len(trainer.left_out)}")
-    if not complete:
-        again = f"paoncodec train --out {shlex.quote(out)} --resume"
-        say(f"stopped at step {trainer.step} of {trainer.config.steps}; to go on: {again}")
-
-
-def _result(trainer: Trainer, as_json: bool) -> str:
-    weights = trainer.run.weights_file("best")
-    if not as_json:
-        return str(weights)
-    result = {
-        "run": str(trainer.run.path),
-        "steps": trainer.step,
-        "skipped": trainer.skipped,
-        "left_out": len(trainer.left_out),
-        "best": trainer.best_validation(),
-        "weights": str(weights),
-    }
-    return json.dumps(result)
-
-
-@contextmanager
-def _stop_on_signals(trainer: Trainer) -> Iterator[list[int]]:
-    """Signals that ask to end let the step in progress finish; a second one ends at once.
-
-    Yields:
-        The signals' numbers, as they come.
-    """
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        trainer.request_stop()
-        # Not through Python's stderr, which the signal may have found in the middle of a write.
-        if trainer.processes.is_main:
-            os.write(2, b"\nwriting a checkpoint after this step; once more to end at once\n")
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    return f"{task.recipe.arch_name}, {count / 1e6:.2f} M parameters; pictures: {pictures}"

@@ -15,6 +15,8 @@ __all__ = ["Bar", "Lines", "Talk", "say"]
 
 #: Seconds between lines where there is no terminal.
 _LINE_EVERY = 60.0
+#: What tasks report beside their loss.
+_FORMS = {"bpp": "{:.4f} bpp", "psnr": "{:.2f} dB", "accuracy": "{:.2%} right"}
 
 
 def say(text: str) -> None:
@@ -119,10 +121,9 @@ class Bar(Talk):
 
 
 def _figures(figures: dict[str, float]) -> str:
-    return (
-        f"loss {figures.get('loss', math.nan):.4f}, {figures.get('bpp', math.nan):.4f} bpp, "
-        f"{figures.get('psnr', math.nan):.2f} dB"
-    )
+    found = [f"loss {figures.get('loss', math.nan):.4f}"]
+    found += [form.format(figures[name]) for name, form in _FORMS.items() if name in figures]
+    return ", ".join(found)
 
 
 def _clock(seconds: float) -> str:

@@ -13,12 +13,19 @@ __all__ = ["typed_command"]
 def typed_command() -> list[str]:
     """Program, command and all that was given to it, as words of a shell."""
     context = click.get_current_context()
-    words = ["paoncodec", context.info_name or ""]
+    words = _path(context)
     for parameter in context.command.params:
         name = parameter.name or ""
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             words += _words(parameter, context.params[name])
     return words
+
+
+def _path(context: click.Context) -> list[str]:
+    """Program and command; the program may have been started under another name."""
+    if context.parent is None:
+        return ["paoncodec"]
+    return [*_path(context.parent), context.info_name or ""]
 
 
 def _words(parameter: click.Parameter, value: Any) -> list[str]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, field, fields, replace
-from importlib import resources
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -42,13 +39,19 @@ from paoncodec.images.crops import (
     CropSequence,
     CropSpec,
     EpochOrder,
-    find_images,
     split,
+    weigh_images,
 )
 from paoncodec.layers import PadeSpec
 from paoncodec.layers.base import PaLa
 from paoncodec.quality import DEFAULT, LMBDA_GRID, VARIABLE, lmbda_of
 from paoncodec.training import RESUMABLE, Samples, TrainConfig
+from paoncodec.training.settings import (
+    check_data_weights,
+    preset_names,
+    read_preset,
+    refuse_unknown,
+)
 
 #: Decoded training pictures are kept up to this many bytes, all workers of a process together.
 _CACHE_BYTES = 3 * 2**30
@@ -108,10 +111,7 @@ class CodecRecipe:
                 f"start {self.start!r} with start_from {self.start_from!r}: a file is named with "
                 "start 'weights' and with no other"
             )
-        if self.data_weights and len(self.data_weights) != len(self.data):
-            raise UsageError(f"data_weights {self.data_weights}: give one for each of data")
-        if not all(w > 0 and math.isfinite(w) for w in self.data_weights):
-            raise UsageError(f"data_weights {self.data_weights}: each must be above 0")
+        check_data_weights(self.data, self.data_weights)
         for name in ("lr_transforms", "lr_entropy", "lr_aux"):
             rate = getattr(self, name)
             if not (rate >= 0 and math.isfinite(rate)):
@@ -135,10 +135,7 @@ class CodecRecipe:
         Raises:
             UsageError: no such preset or architecture, or a setting that does not exist.
         """
-        if preset not in presets():
-            raise UsageError(f"preset {preset!r}: choose one of {', '.join(presets())}")
-        file = resources.files(__package__) / "presets" / f"{preset}.json"
-        settings = json.loads(file.read_text(encoding="utf-8"))
+        settings = read_preset(__package__, preset)
         require_architecture(arch_name)
         if arch_name not in settings["arch"]:
             raise UsageError(f"preset {preset!r} has no sizes for {arch_name}: take another preset")
@@ -155,8 +152,8 @@ class CodecRecipe:
             UsageError: a setting that does not exist, or one without a default is missing.
         """
         loop = settings.get("train", {})
-        _refuse_unknown(settings, cls)
-        _refuse_unknown(loop, TrainConfig, "train.")
+        refuse_unknown(settings, cls)
+        refuse_unknown(loop, TrainConfig, "train.")
         try:
             data = tuple(settings["data"])
             weights = tuple(settings.get("data_weights", ()))
@@ -166,20 +163,9 @@ class CodecRecipe:
             raise UsageError(f"settings of a training: {error}") from error
 
 
-def _weighted_images(recipe: CodecRecipe) -> dict[Path, float]:
-    """The pictures, each with the weight of the first of the places that has it."""
-    found: dict[Path, float] = {}
-    weights = recipe.data_weights or (1.0,) * len(recipe.data)
-    for place, weight in zip(recipe.data, weights, strict=True):
-        for path in find_images(place):
-            found.setdefault(path, weight)
-    return found
-
-
 def presets() -> list[str]:
     """Names of the presets that ship with the package."""
-    folder = resources.files(__package__) / "presets"
-    return sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".json"))
+    return preset_names(__package__)
 
 
 class CodecTask:
@@ -203,7 +189,7 @@ class CodecTask:
         self.model: CompressionModel = build(recipe.arch_name, recipe.arch)
         if recipe.start == "linear":
             check_linear_start(self.model)
-        found = _weighted_images(recipe)
+        found = weigh_images(recipe.data, recipe.data_weights)
         self.training, self.validation = split(list(found), self.config.validation_fraction)
         self._weights = [found[path] for path in self.training]
         if not self.validation:
@@ -423,12 +409,3 @@ def _adam(groups: list[tuple[list[nn.Parameter], float]]) -> torch.optim.Optimiz
         [{"params": params, "lr": rate, "initial_lr": rate} for params, rate in groups],
         fused=True,  # one pass over memory: a fifth of the time
     )
-
-
-def _refuse_unknown(settings: Mapping[str, Any], kind: type, prefix: str = "") -> None:
-    known = [f.name for f in fields(kind)]
-    unknown = [prefix + name for name in settings if name not in known]
-    if unknown:
-        raise UsageError(
-            f"{', '.join(unknown)}: no such setting; choose among {prefix}{{{', '.join(known)}}}"
-        )

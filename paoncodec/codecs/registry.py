@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from compressai.models import CompressionModel
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from paoncodec.codecs.checkpoints import compressai_model, is_checkpoint, read_checkpoint
@@ -27,6 +26,7 @@ from paoncodec.codecs.mbt import MBT2018, MBTPaon
 from paoncodec.codecs.starts import from_compressai
 from paoncodec.entropy import Tails
 from paoncodec.errors import TablesMade, UsageError, WeightsError
+from paoncodec.tensors import save_tensors
 
 ARCHITECTURES: Mapping[str, type[CompressionModel]] = {
     "mbt-paon": MBTPaon,
@@ -88,26 +88,11 @@ def save_weights(
     model = copy.deepcopy(model)
     # The quantiles that training follows slowly are found exactly here, so tables fit the prior.
     model.update(force=True, update_quantiles=True, tails=tails)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    tensors = dict(model.state_dict())
     if half:
         tensors = {name: t.half() if _is_bulk(name, t) else t for name, t in tensors.items()}
     header = {"arch": arch, "config": json.dumps(model.config.to_json()), **metadata}
-    save_file(tensors, os.fspath(path), metadata=header)
-    _sort_metadata(Path(path))
-
-
-def _sort_metadata(path: Path) -> None:
-    """Puts a safetensors file's metadata in order: the library writes them in a random one.
-
-    Equal weights then are equal files, which is what identifies them.
-    """
-    content = path.read_bytes()
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # the tensors stay aligned
-    path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
+    save_tensors(tensors, path, header)
 
 
 def _is_bulk(name: str, tensor: Tensor) -> bool:

@@ -31,6 +31,7 @@ __all__ = [
     "find_images",
     "find_unreadable",
     "split",
+    "weigh_images",
 ]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -230,6 +231,23 @@ def find_images(source: PathLike | Iterable[PathLike]) -> list[Path]:
         names = ", ".join(str(place) for place in places) or "an empty list"
         raise UsageError(f"no pictures ({', '.join(sorted(SUFFIXES))}) in {names}")
     return list(dict.fromkeys(found))
+
+
+def weigh_images(places: Sequence[PathLike], weights: Sequence[float] = ()) -> dict[Path, float]:
+    """The pictures of several places, each with the weight of the first that has it.
+
+    Args:
+        places: folders or pictures, as for `find_images`.
+        weights: one for each place; () for 1.
+
+    Raises:
+        UsageError: as `find_images`.
+    """
+    found: dict[Path, float] = {}
+    for place, weight in zip(places, weights or (1.0,) * len(places), strict=True):
+        for path in find_images(place):
+            found.setdefault(path, weight)
+    return found
 
 
 def find_unreadable(paths: Sequence[Path], seconds: float) -> tuple[int, list[str]]:

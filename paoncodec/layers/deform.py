@@ -1,8 +1,8 @@
 """The deformable Padé layer: each kernel tap looks where the features tell it to.
 
 "Padé Neurons for Efficient Neural Models", III-C, second method: offsets from a convolution,
-bounded by ``m·tanh(x / m)``, carried out by torchvision's deformable convolution (Dai et al.,
-"Deformable Convolutional Networks", 2017).
+bounded by ``m·tanh(x / m)``, carried out as a deformable convolution (Dai et al., "Deformable
+Convolutional Networks", 2017): torchvision's, on CPUs :mod:`paoncodec.layers.sampling`'s.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from paoncodec.layers.pade import (
     stack_convolution,
 )
 from paoncodec.layers.rational import Kind, narrowed
+from paoncodec.layers.sampling import deform_by_places
 from paoncodec.layers.shift import rounded_through
 
 
@@ -125,15 +126,17 @@ class PaLaDeformConv2d(PaLa):
 
     def _product(self, x: Tensor, weight: Tensor, groups: int, *places: Tensor) -> Tensor:
         (offset,) = places
+        weight = weight.to(x.dtype)
+        if x.device.type == "cpu" and self.shifter.stays_inside and not self.shifter.per_channel:
+            return deform_by_places(x, offset, weight, self.stride, groups)
         if self.shifter.per_channel:  # each power of a channel moves with it
             offset = offset.repeat(1, x.shape[1] // self.in_channels, 1, 1)
-        weight = weight.to(x.dtype)
         return deform_conv2d(x, offset, weight, stride=self.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C_out, H', W')."""
         require_maps(x, self.in_channels)
-        # torchvision's workspace holds all that the taps sample.
+        # There is a workspace for all that the taps sample.
         samples = self.spec.longest * self.in_channels * self.kernel_size**2 * x.shape[2:].numel()
         values = max(samples // self.stride**2, self._terms_of(x, self.stride**-2))
         return by_images(self._of_images, x, values)
@@ -158,6 +161,8 @@ class ElementShifter(nn.Module):
     """
 
     bound: Tensor
+    #: Whether no tap reaches past the padded input.
+    stays_inside = True
 
     def __init__(self, spec: ElementShift, channels: int, kernel_size: int, stride: int) -> None:
         super().__init__()

@@ -234,6 +234,8 @@ def load_deform_conv2d(
 class _PublishedOffsets(ElementShifter):
     """Limits and order of the published offsets; see :func:`load_deform_conv2d`."""
 
+    stays_inside = False
+
     def offsets(self, raw: Tensor, size: tuple[int, int]) -> Tensor:
         height, width = raw.shape[2:]
         rows, columns = (torch.arange(n, device=raw.device, dtype=raw.dtype) for n in raw.shape[2:])

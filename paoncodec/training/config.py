@@ -27,8 +27,10 @@ class TrainConfig:
         validation_crop: side of the validation crops, pixels.
         validation_fraction: share of the pictures that only validate, in (0, 1).
         shrink: range of the random factor by which pictures are reduced before cropping, or None.
-        schedule: ``"cosine"`` (to 0 at the last step) or ``"step"`` (÷10 at each milestone).
+        schedule: ``"cosine"`` (to ``floor`` at the last step) or ``"step"`` (÷10 at each
+            milestone).
         hold: with ``"cosine"``, fraction of the steps before the decay starts; 1 never decays.
+        floor: with ``"cosine"``, what the rates end at, as a fraction of what they began at.
         milestones: with ``"step"``, fractions of the steps at which the rates drop.
         warmup: steps over which the rates rise linearly from 0.
         clip: largest norm of the gradient.
@@ -54,6 +56,7 @@ class TrainConfig:
     shrink: tuple[float, float] | None = None
     schedule: str = "cosine"
     hold: float = 0.0
+    floor: float = 0.0
     milestones: tuple[float, ...] = (0.75, 0.9167)
     warmup: int = 100
     clip: float = 1.0
@@ -87,7 +90,7 @@ class TrainConfig:
         if progress <= self.hold:
             return rise
         decay = (progress - self.hold) / (1 - self.hold)
-        return rise * 0.5 * (1 + math.cos(math.pi * decay))
+        return rise * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * decay)))
 
 
 def _is_number(value: Any) -> bool:
@@ -129,6 +132,7 @@ _LEGAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "shrink": (_is_shrink, "must be null or [low, high], 0 < low <= high <= 1"),
     "schedule": _choice("cosine", "step"),
     "hold": (lambda v: _is_number(v) and 0 <= v <= 1, "must be in [0, 1]"),
+    "floor": (lambda v: _is_number(v) and 0 <= v < 1, "must be in [0, 1)"),
     "milestones": (_is_milestones, "must be rising fractions in (0, 1]"),
     "warmup": _whole(0),
     "clip": (lambda v: _is_number(v) and v > 0, "must be > 0"),

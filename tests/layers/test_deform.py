@@ -241,15 +241,15 @@ def test_every_parameter_learns(spec: ElementShift, degrees: tuple[int, int], ki
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """(images, output channels) of each call of torchvision."""
+    """(images, output channels) of each deformable convolution."""
     seen: list[tuple[int, int]] = []
-    real = deform_module.deform_conv2d
+    real = deform_module.deform_by_places
 
-    def counted(x: Tensor, offset: Tensor, weight: Tensor, **options: object) -> Tensor:
+    def counted(x: Tensor, offset: Tensor, weight: Tensor, *options: int) -> Tensor:
         seen.append((len(x), len(weight)))
-        return real(x, offset, weight, **options)
+        return real(x, offset, weight, *options)
 
-    monkeypatch.setattr(deform_module, "deform_conv2d", counted)
+    monkeypatch.setattr(deform_module, "deform_by_places", counted)
     return seen
 
 

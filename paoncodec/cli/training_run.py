@@ -1,0 +1,121 @@
+"""A training run as a command carries it out, whatever the task."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from paoncodec.cli.training_talk import Bar, Lines, say
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from paoncodec.training import RunDirectory, Task, Trainer
+
+__all__ = ["carry_out", "data_settings", "result"]
+
+
+def carry_out(task: Task, run: RunDirectory, about: str, resume: bool, again: str) -> Trainer:
+    """Trains to the end, or leaves with SystemExit where a signal came.
+
+    Args:
+        task: what to train.
+        run: where.
+        about: the first line that is said.
+        resume: whether the run was to go on.
+        again: the command that goes on with it.
+    """
+    from paoncodec.training import Trainer
+
+    trainer = Trainer(task, run, tell=say)
+    main = trainer.processes.is_main
+    talk = Bar() if main and sys.stderr.isatty() else Lines()
+    trainer.listener, trainer.tell = talk.hear, talk.tell
+    if main:
+        _say_begin(about, trainer, resume)
+    with talk, _stop_on_signals(trainer) as received:
+        complete = trainer.fit()
+    if main:
+        _say_end(trainer, again, complete)
+    if not complete:
+        trainer.processes.end()
+        raise SystemExit(128 + (received or [signal.SIGTERM])[0])
+    return trainer
+
+
+def data_settings(places: tuple[str, ...]) -> dict[str, Any]:
+    """The settings that name the pictures; none where none were given."""
+    from paoncodec.images.sources import parse_sources
+
+    if not places:
+        return {}
+    sources = parse_sources(places)
+    weights = [source.weight for source in sources]
+    return {
+        "data": [str(source.path) for source in sources],
+        "data_weights": weights if any(weight != 1 for weight in weights) else [],
+    }
+
+
+def _say_begin(about: str, trainer: Trainer, resume: bool) -> None:
+    say(about)
+    if resume:
+        begun = f"resumed at step {trainer.step}" if trainer.step else "no checkpoint yet: from 0"
+        say(f"{begun} of {trainer.config.steps}")
+    for change in trainer.changes:
+        stretched = " (the schedule stretches)" if change.name == "train.steps" else ""
+        say(f"{change}{stretched}")
+
+
+def _say_end(trainer: Trainer, again: str, complete: bool) -> None:
+    if trainer.left_out:
+        say(f"pictures left out, named above: {len(trainer.left_out)}")
+    if not complete:
+        say(f"stopped at step {trainer.step} of {trainer.config.steps}; to go on: {again}")
+
+
+def result(trainer: Trainer, as_json: bool) -> str:
+    """What the command prints: the path of the best weights, or all that came of the run."""
+    weights = trainer.run.weights_file("best")
+    if not as_json:
+        return str(weights)
+    found = {
+        "run": str(trainer.run.path),
+        "steps": trainer.step,
+        "skipped": trainer.skipped,
+        "left_out": len(trainer.left_out),
+        "best": trainer.best_validation(),
+        "weights": str(weights),
+    }
+    return json.dumps(found)
+
+
+@contextmanager
+def _stop_on_signals(trainer: Trainer) -> Iterator[list[int]]:
+    """Signals that ask to end let the step in progress finish; a second one ends at once.
+
+    Yields:
+        The signals' numbers, as they come.
+    """
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        trainer.request_stop()
+        # Not through Python's stderr, which the signal may have found in the middle of a write.
+        if trainer.processes.is_main:
+            os.write(2, b"\nwriting a checkpoint after this step; once more to end at once\n")
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,14 @@
+"""`paoncodec vision`: the models beside the codecs, by task."""
+
+from __future__ import annotations
+
+import click
+
+from paoncodec.cli.lazy import LazyGroup
+
+__all__ = ["vision"]
+
+
+@click.group(cls=LazyGroup, package=__name__, names=("train", "eval", "predict"))
+def vision() -> None:
+    """Networks of Padé neurons for other tasks: super-resolution."""

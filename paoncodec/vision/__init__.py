@@ -1,0 +1,1 @@
+"""Models beside the codecs, of the same layers and trained by the same engine."""

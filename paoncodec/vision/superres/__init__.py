@@ -1,0 +1,7 @@
+"""Single-image super-resolution with Padé neurons, ×2 and ×4."""
+
+from paoncodec.vision.superres.networks import NETWORKS, SuperResNet, build
+from paoncodec.vision.superres.tiles import upscale
+from paoncodec.vision.superres.weights import load_weights, save_weights
+
+__all__ = ["NETWORKS", "SuperResNet", "build", "load_weights", "save_weights", "upscale"]
