@@ -73,8 +73,10 @@ def convolution(layer: nn.Conv2d) -> Product:
 
 
 def transposed(layer: nn.ConvTranspose2d) -> Product:
-    options = (layer.stride, layer.padding, layer.output_padding)
-    return lambda x, weight: _reference(F.conv_transpose2d, x, weight, *options)
+    def product(x: Array, weight: Array) -> Array:
+        return _transposed_in_bands(x, weight, layer.stride, layer.padding, layer.output_padding)
+
+    return product
 
 
 def masked(x: Array, weight: Array) -> Array:
@@ -115,9 +117,47 @@ def _in_bands(
     )
     seen = x.shape[2] - rows
     most = max(1, _PATCH_VALUES // max(1, width * weight[0].size))
-    bands = (x[:, :, first : first + most + seen] for first in range(0, rows, most))
-    parts = [_reference(F.conv2d, band, weight, 1, 0, dilation, groups) for band in bands]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+    if rows <= most:
+        return _reference(F.conv2d, x, weight, 1, 0, dilation, groups)
+    # Parts that wait for the others would lie between what is freed, and memory would grow.
+    whole = np.empty((len(x), len(weight), rows, width))
+    for first in range(0, rows, most):
+        band = x[:, :, first : first + most + seen]
+        part = _reference(F.conv2d, band, weight, 1, 0, dilation, groups)
+        whole[:, :, first : first + most] = part
+    return whole
+
+
+def _transposed_in_bands(
+    x: Array,
+    weight: Array,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    output_padding: tuple[int, ...],
+) -> Array:
+    """A transposed convolution, some rows of ``x`` at a time, for what :func:`_in_bands` is for.
+
+    Where the outputs of two bands overlap they are added: exact sums may be taken in any order.
+    """
+    height, width = x.shape[2:]
+    most = max(1, _PATCH_VALUES // max(1, width * weight[0].size))
+    if height <= most:
+        options = (stride, padding, output_padding)
+        return _reference(F.conv_transpose2d, x, weight, *options)
+    kernel = weight.shape[2:]
+    # All that the kernels reach; what lies beyond that, by the output padding, stays 0.
+    rows, columns = (
+        (side - 1) * step + k + more
+        for side, step, k, more in zip((height, width), stride, kernel, output_padding, strict=True)
+    )
+    sums = np.zeros((len(x), weight.shape[1], rows, columns))
+    reached = columns - output_padding[1]
+    for first in range(0, height, most):
+        part = _reference(F.conv_transpose2d, x[:, :, first : first + most], weight, stride)
+        start = first * stride[0]
+        sums[:, :, start : start + part.shape[2], :reached] += part
+    (above, left), (below, right) = padding, padding
+    return sums[:, :, above : rows - below, left : columns - right]
 
 
 def _reference(convolve: Callable[..., Tensor], x: Array, weight: Array, *options: object) -> Array:

@@ -8,7 +8,7 @@ already, all positions are one step; exact arithmetic makes both ways give the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -35,6 +35,19 @@ def wavefronts(height: int, width: int) -> list[Integers]:
         if inside.any():  # a picture one or two positions wide has steps without any
             steps.append((rows * width + columns)[inside])
     return steps
+
+
+def _blocks(steps: list[Integers]) -> Iterator[list[Integers]]:
+    """The steps in order, so many at a time as have _BLOCK positions, or one that has more."""
+    block: list[Integers] = []
+    count = 0
+    for step in steps:
+        if block and count + len(step) > _BLOCK:
+            yield block
+            block, count = [], 0
+        block.append(step)
+        count += len(step)
+    yield block
 
 
 class CausalWalk:
@@ -64,11 +77,13 @@ class CausalWalk:
                 self._read(field, hyper, steps, stop)
             return field.latents()
         field.write(np.arange(height * width), latents.reshape(self._channels, -1).T)
-        table, values = self._everywhere(field, hyper, np.concatenate(steps))
-        first = 0
-        for positions in steps:
-            here = slice(first, first := first + len(positions))
-            stop(table[here].ravel(), values[here].ravel())
+        for block in _blocks(steps):
+            positions = np.concatenate(block)
+            table, centre = self._at(field, hyper, positions)
+            values = field.read(positions) - centre
+            ends = np.cumsum([len(step) for step in block])[:-1]
+            for tables, here in zip(np.split(table, ends), np.split(values, ends), strict=True):
+                stop(tables.ravel(), here.ravel())
         return latents
 
     def positions(self, height: int, width: int) -> Integers:
@@ -80,17 +95,6 @@ class CausalWalk:
             table, centre = self._at(field, hyper, positions)
             values = stop(table.ravel(), None).reshape(centre.shape) + centre
             field.write(positions, legal(values))
-
-    def _everywhere(self, field: Field, hyper: Array, order: Integers) -> tuple[Integers, Integers]:
-        """(table, latent - centre), each (H·W, M), of all positions in the given order."""
-        table = np.empty((len(order), self._channels), dtype=np.int64)
-        values = np.empty_like(table)
-        for first in range(0, len(order), _BLOCK):
-            positions = order[first : first + _BLOCK]
-            here = slice(first, first + len(positions))
-            table[here], centre = self._at(field, hyper, positions)
-            values[here] = field.read(positions) - centre
-        return table, values
 
     def _at(self, field: Field, hyper: Array, positions: Integers) -> tuple[Integers, Integers]:
         """(table, centre), each (P, M), of positions from their causal neighbours."""

@@ -59,3 +59,20 @@ def test_a_convolution_in_bands_is_the_whole(
     monkeypatch.setattr(products, "_PATCH_VALUES", 4 * 7 * 3 * kernel**2)
     assert np.array_equal(layer(x), whole)
     assert sizes == [4 + 2 * padding] * 3 + [1 + 2 * padding]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "more"),
+    [(5, 2, 2, 1), (3, 1, 1, 0), (3, 2, 0, 1), (2, 3, 0, 2), (4, 2, 1, 0), (1, 2, 0, 1)],
+)
+def test_a_transposed_convolution_in_bands_is_the_whole(
+    kernel: int, stride: int, padding: int, more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    options = {"stride": stride, "padding": padding, "output_padding": more}
+    layer = exact_layer(nn.ConvTranspose2d(3, 4, kernel, **options), "layer")
+    x = to_activation(np.random.default_rng(0).normal(size=(2, 3, 13, 7)))
+    whole = layer(x)
+    for rows in (1, 4, 12, 13):
+        monkeypatch.setattr(products, "_PATCH_VALUES", rows * 7 * 4 * kernel**2)
+        assert np.array_equal(layer(x), whole)
