@@ -38,13 +38,14 @@ from paoncodec.errors import (
     NotOurFile,
     UsageError,
 )
+from paoncodec.memory import Budget
 from paoncodec.quality import DEFAULT, HIGHEST, LOWEST
+from paoncodec.region import Region
 from paoncodec.targets import Target, find_quality
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import torch
     from compressai.models import CompressionModel
     from PIL import Image
 
@@ -88,6 +89,8 @@ def encode(
     target_psnr: float | None = None,
     target_size: int | None = None,
     strip: bool = False,
+    verify: bool = False,
+    max_memory: int | None = None,
 ) -> bytes:
     """Code a picture: the bytes of a `.bin` file (docs/format.md).
 
@@ -105,15 +108,20 @@ def encode(
             quality that does. A search; it takes about eight times as long.
         target_psnr: the picture has at least so many dB: the lowest quality that does.
         strip: leave out the colour profile, EXIF and XMP.
+        verify: decode the file before it is returned, and compare.
+        max_memory: bytes that the process may take in all, about. None: half of what is free.
+            Large pictures go through the networks in pieces (docs/pictures.md).
 
     Warns:
         PictureWarning: something of the picture is not kept as it is: further frames, CMYK colour,
             damaged metadata.
 
     Raises:
-        UsageError: the model cannot do this quality, or reach this target.
+        UsageError: the model cannot do this quality, or reach this target, or memory does not
+            suffice.
         ImageError: the picture cannot be read, or is of a kind that is not supported.
         WeightsError: the model's weights are missing or damaged.
+        DecodeDesync: with ``verify``: the file does not decode to what was encoded.
     """
     from paoncodec.images import read_picture
 
@@ -121,21 +129,21 @@ def encode(
     choice = [zoo.resolve(one) for one in models]
     target = _target(quality, bpp=target_bpp, psnr=target_psnr, size=target_size)
     _check_choice(choice, target)
-    if target is None:
-        asked = _quality(choice[0], quality)
-        return _Source(read_picture(image), strip).file(choice[0], asked)
-    picture = _Source(read_picture(image), strip)
-    if choice[0].quality is None:
-        found = find_quality(target, lambda q: picture.figure(target, choice[0], q))
-        return picture.file(choice[0], found)
-    nearest = min(
-        choice, key=lambda w: target.distance(picture.figure(target, w, _quality(w, None)))
-    )
-    return picture.file(nearest, _quality(nearest, None))
+    source = _Source(read_picture(image), strip, max_memory)
+    weights, asked = source.choose(choice, quality, target)
+    data = source.file(weights, asked)
+    if verify:
+        source.verify(data, weights)
+    return data
 
 
 def decode(
-    data: DataSource, *, max_pixels: int = MAX_PIXELS, model: ModelSource | None = None
+    data: DataSource,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    model: ModelSource | None = None,
+    region: tuple[int, int, int, int] | None = None,
+    max_memory: int | None = None,
 ) -> Image.Image:
     """Decode a `.bin` file to a Pillow image of mode L, LA, RGB or RGBA, or I;16 for 16-bit grey.
 
@@ -147,6 +155,9 @@ def decode(
         max_pixels: larger pictures are refused before memory is taken for them.
         model: name or path of the weights, if not those in the zoo under the name that the file
             gives. They must be the very weights that the file was made with.
+        region: x and y of the upper left corner, width and height, in pixels: only this part of
+            the picture is made. Its latents are decoded, and verified, whole.
+        max_memory: as for `encode`.
 
     Warns:
         PictureWarning: samples of 16 bits were rounded to 8.
@@ -155,34 +166,39 @@ def decode(
         MalformedStream: not a file of ours, damaged, cut short or too large.
         WeightsError: the file's weights are missing, damaged or others.
         DecodeDesync: the decoded latents differ from the encoder's.
-        UsageError: the path cannot be read.
+        UsageError: the path cannot be read, the region is not in the picture, or memory does not
+            suffice.
     """
-    picture = decode_picture(data, max_pixels=max_pixels, model=model)
+    picture = decode_picture(
+        data, max_pixels=max_pixels, model=model, region=region, max_memory=max_memory
+    )
     from paoncodec.images import to_pil
 
     return to_pil(picture)
 
 
 def decode_picture(
-    data: DataSource, *, max_pixels: int = MAX_PIXELS, model: ModelSource | None = None
+    data: DataSource,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    model: ModelSource | None = None,
+    region: tuple[int, int, int, int] | None = None,
+    max_memory: int | None = None,
 ) -> Picture:
     """Decode a `.bin` file to all that it holds: samples at their depth, alpha, metadata.
 
     Args:
-        data, max_pixels, model: as for `decode`.
+        data, max_pixels, model, region, max_memory: as for `decode`.
 
     Raises:
         As `decode`.
     """
     container = read(file_bytes(data), Limits(max_pixels))
     header = container.header
+    part = _region(region, header)
     weights = zoo.find(header.model, header.weights_id, given=model)
     # Everything about the file is known to be right: now torch may be loaded.
-    from paoncodec.images import Picture
-
-    with _locating(header):
-        alpha, metadata = from_sections(container)
-    return Picture(_decompress(weights, container, max_pixels), alpha, metadata)
+    return _picture(weights, container, max_pixels, max_memory, part)
 
 
 def info(data: DataSource) -> dict[str, Any]:
@@ -255,7 +271,9 @@ def rate_map(
     shape = _latent_shape(codec, header, max_pixels)
     with _locating(header):
         [bits] = codec.spent(_strings(container), shape)
-    return RateMap(bits, _enlarged(header.height, header.width, factor))
+    from paoncodec.pixels import enlarged
+
+    return RateMap(bits, enlarged(header.height, header.width, factor))
 
 
 def file_bytes(source: DataSource) -> bytes:
@@ -345,20 +363,34 @@ def _read_ours(file: BinaryIO) -> bytes:
 class _Source:
     """A picture that is coded, perhaps more than once."""
 
-    def __init__(self, picture: Picture, strip: bool) -> None:
+    def __init__(self, picture: Picture, strip: bool, max_memory: int | None) -> None:
         from paoncodec.images import fill_hidden
 
         self._samples = fill_hidden(picture.samples, picture.alpha)
+        self._alpha = picture.alpha
         self._depth = picture.depth
         self._beside = to_sections(picture, strip)
+        self._max_memory = max_memory
+
+    def choose(
+        self, choice: Sequence[zoo.Weights], quality: float | None, target: Target | None
+    ) -> tuple[zoo.Weights, float]:
+        """The model and the quality to write."""
+        if target is None:
+            return choice[0], _quality(choice[0], quality)
+        if choice[0].quality is None:
+            return choice[0], find_quality(target, lambda q: self.figure(target, choice[0], q))
+        nearest = min(
+            choice, key=lambda w: target.distance(self.figure(target, w, _quality(w, None)))
+        )
+        return nearest, _quality(nearest, None)
 
     def file(self, weights: zoo.Weights, quality: float) -> bytes:
         """The bytes of a file."""
-        import torch
+        from paoncodec import pixels
 
-        codec = _shared_codec(weights)
-        with torch.inference_mode():
-            coded = codec.compress(_input(codec, self._samples), **_rate(weights, quality))
+        codec, rate = _shared_codec(weights), _rate(weights, quality)
+        coded = pixels.encoded(codec, self._samples, rate, Budget.of(self._max_memory))
         height, width, channels = self._samples.shape
         header = Header(
             model=weights.name,
@@ -375,50 +407,49 @@ class _Source:
         latents: dict[int, bytes] = {SectionKind.Z: z_strings[0], SectionKind.Y: y_strings[0]}
         return write(header, latents | self._beside)
 
+    def verify(self, data: bytes, weights: zoo.Weights) -> None:
+        """Decodes the file.
+
+        Raises:
+            DecodeDesync: what comes out is not what went in. That of the samples is decided by the
+                latents, whose checksum is the encoder's.
+        """
+        try:
+            container = read(data, Limits(max_pixels=2**62))
+            found = _picture(weights, container, 2**62, self._max_memory, None)
+        except MalformedStream as error:
+            raise DecodeDesync(f"the file that was made cannot be decoded: {error}") from error
+        same_alpha = (found.alpha is None) == (self._alpha is None) and (
+            found.alpha is None or bool((found.alpha == self._alpha).all())
+        )
+        same_beside = {k: v for k, v in container.sections.items() if k in self._beside}
+        if found.samples.shape != self._samples.shape or found.depth != self._depth:
+            lost = "size or depth"
+        elif not same_alpha:
+            lost = "transparency"
+        elif same_beside != self._beside:
+            lost = "metadata"
+        else:
+            return
+        raise DecodeDesync(f"the file that was made gives another {lost}: please report this")
+
     def figure(self, target: Target, weights: zoo.Weights, quality: float) -> float:
         """The target's figure of the file of this quality."""
         height, width, _ = self._samples.shape
         if target.kind != "psnr":
             size = len(self.file(weights, quality))
             return size if target.kind == "size" else 8 * size / (height * width)
-        import torch
-
+        from paoncodec import pixels
         from paoncodec.images import psnr
 
-        codec = _shared_codec(weights)
-        with torch.inference_mode():
-            x_hat = codec.reconstruct(_input(codec, self._samples), **_rate(weights, quality))
-        return psnr(self._samples, _samples(x_hat, self._samples.shape, self._depth))
+        codec, rate = _shared_codec(weights), _rate(weights, quality)
+        budget = Budget.of(self._max_memory)
+        return psnr(self._samples, pixels.reconstructed(codec, self._samples, rate, budget))
 
 
 def _rate(weights: zoo.Weights, quality: float) -> dict[str, float]:
     """What a codec is told of the quality: nothing, if it has only one."""
     return {} if weights.quality is not None else {"quality": quality}
-
-
-def _input(codec: CompressionModel, pixels: Samples) -> torch.Tensor:
-    """(1, 3, H', W') of samples (H, W, C), enlarged to right and below by their last ones."""
-    import numpy as np
-    import torch
-
-    height, width, channels = pixels.shape
-    full_height, full_width = _enlarged(height, width, codec.downsampling_factor)
-    margins = ((0, full_height - height), (0, full_width - width), (0, 0))
-    full = np.pad(pixels, margins, mode="edge")
-    # A grey picture is coded as a coloured one with three equal channels.
-    rgb = np.repeat(full, 3, axis=2) if channels == 1 else full
-    peak = int(np.iinfo(pixels.dtype).max)
-    # Single precision has 24 bits: those of 16-bit samples all go in.
-    return torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1)[None] / peak
-
-
-def _samples(x_hat: torch.Tensor, shape: tuple[int, ...], depth: int) -> Samples:
-    """Samples (H, W, C) of a codec's output (1, 3, H', W')."""
-    from paoncodec.images import to_samples
-
-    height, width, channels = shape
-    samples = x_hat[0, :, :height, :width].permute(1, 2, 0).numpy()
-    return to_samples(samples.mean(axis=2, keepdims=True) if channels == 1 else samples, depth)
 
 
 def _start(header: Header, section: str) -> int:
@@ -431,18 +462,66 @@ def _start(header: Header, section: str) -> int:
     return start
 
 
-def _decompress(weights: zoo.Weights, container: Container, max_pixels: int) -> Samples:
-    """Samples (H, W, C) of a verified file."""
-    import torch
+def _picture(
+    weights: zoo.Weights,
+    container: Container,
+    max_pixels: int,
+    max_memory: int | None,
+    region: Region | None,
+) -> Picture:
+    """What a verified file holds."""
+    from paoncodec.images import Picture
+
+    with _locating(container.header):
+        alpha, metadata = from_sections(container)
+    if alpha is not None and region is not None:
+        alpha = region.of(alpha)
+    samples = _decompress(weights, container, max_pixels, max_memory, region)
+    return Picture(samples, alpha, metadata)
+
+
+def _decompress(
+    weights: zoo.Weights,
+    container: Container,
+    max_pixels: int,
+    max_memory: int | None,
+    region: Region | None,
+) -> Samples:
+    """Samples (H, W, C) of a verified file, or of a region of it."""
+    from paoncodec import pixels
 
     header = container.header
     codec = _shared_codec(weights)
-    shape = _latent_shape(codec, header, max_pixels)
-    with _locating(header), torch.inference_mode():
-        decoded = codec.decompress(_strings(container), shape, **_rate(weights, header.quality))
-    _check_digest(decoded["digests"][0], header)
-    size = (header.height, header.width, header.channels)
-    return _samples(decoded["x_hat"], size, header.depth)
+    _latent_shape(codec, header, max_pixels)
+    with _locating(header):
+        return pixels.decoded(
+            codec,
+            _strings(container),
+            (header.height, header.width, header.channels),
+            header.depth,
+            _rate(weights, header.quality),
+            Budget.of(max_memory),
+            lambda digest: _check_digest(digest, header),
+            region,
+        )
+
+
+def _region(given: tuple[int, int, int, int] | None, header: Header) -> Region | None:
+    """The part of a picture that is asked for.
+
+    Raises:
+        UsageError: it does not lie in the picture.
+    """
+    if given is None:
+        return None
+    x, y, width, height = given
+    inside = 0 <= x < x + width <= header.width and 0 <= y < y + height <= header.height
+    if not inside:
+        raise UsageError(
+            f"region {x},{y},{width},{height}: must lie in the picture, which is "
+            f"{header.width}x{header.height}"
+        )
+    return Region(x, y, width, height)
 
 
 def _strings(container: Container) -> list[list[bytes]]:
@@ -452,8 +531,10 @@ def _strings(container: Container) -> list[list[bytes]]:
 
 def _latent_shape(codec: CompressionModel, header: Header, max_pixels: int) -> tuple[int, int]:
     """Sides of the smallest latents; LimitExceeded if the model would enlarge the picture much."""
+    from paoncodec.pixels import enlarged
+
     factor = codec.downsampling_factor
-    height, width = _enlarged(header.height, header.width, factor)
+    height, width = enlarged(header.height, header.width, factor)
     allowed = max(_ENLARGEMENT * max_pixels, _FEW_PIXELS)
     if height * width > allowed:
         raise LimitExceeded(width, height, allowed, offset_of(header, "width"))
@@ -467,10 +548,6 @@ def _locating(header: Header) -> Iterator[None]:
         yield
     except MalformedStream as error:
         raise MalformedStream(error.field, _start(header, error.field), error.reason) from error
-
-
-def _enlarged(height: int, width: int, factor: int) -> tuple[int, int]:
-    return -(-height // factor) * factor, -(-width // factor) * factor
 
 
 def _check_digest(found: int, header: Header) -> None:

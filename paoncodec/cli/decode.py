@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,11 @@ from paoncodec import api
 from paoncodec.cli.batch import Made, find_items, require_folder_options, run_batch
 from paoncodec.cli.errors import noting
 from paoncodec.cli.files import STREAM, check_output, default_output, input_file, write_output
+from paoncodec.cli.limits import max_memory_option, region_option
+from paoncodec.region import Region
+
+if TYPE_CHECKING:
+    from paoncodec.images import Picture
 
 __all__ = ["decode"]
 
@@ -34,6 +39,8 @@ __all__ = ["decode"]
     help="Refuse larger pictures.",
 )
 @click.option("--model", help="Name or file of the weights, if FILE was made with your own.")
+@region_option
+@max_memory_option
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @click.option("-r", "--recursive", is_flag=True, help="Of a folder: search those in it too.")
 @click.option("--jobs", type=click.IntRange(1), default=1, help="Of a folder: so many at a time.")
@@ -44,6 +51,8 @@ def decode(
     output: str | None,
     max_pixels: int,
     model: str | None,
+    region: Region | None,
+    max_memory: int | None,
     force: bool,
     recursive: bool,
     jobs: int,
@@ -55,6 +64,7 @@ def decode(
     A folder needs -o and is mirrored there; its files end in .bin. A file that cannot be decoded is
     named and stops none of the others; the exit code is then that of the first such file.
     """
+    options = _Options(max_pixels, model, region, max_memory)
     if Path(file).is_dir():
         ending = (suffix or "png").lstrip(".")
         from paoncodec.images import check_format
@@ -69,7 +79,7 @@ def decode(
             resume=resume,
             force=force,
         )
-        run_batch(items, _Decode(ending, max_pixels, model), jobs, skipped=done)
+        run_batch(items, _Decode(ending, options), jobs, skipped=done)
         return
     require_folder_options(
         {
@@ -85,7 +95,7 @@ def decode(
     check_output(target, file, force)
     picture_format = _format_of(target, facts)
     start = perf_counter()
-    picture = api.decode_picture(data, max_pixels=max_pixels, model=model)
+    picture = options.picture(data)
     seconds = perf_counter() - start
     from paoncodec.images import picture_bytes
 
@@ -94,9 +104,8 @@ def decode(
     write_output(target, content, force)
     for note in notes:
         click.echo(f"note: {note}", err=True)
-    click.echo(
-        f"{len(data)} bytes -> {facts['width']}x{facts['height']} px in {seconds:.2f} s", err=True
-    )
+    height, width, _ = picture.samples.shape
+    click.echo(f"{len(data)} bytes -> {width}x{height} px in {seconds:.2f} s", err=True)
 
 
 def _format_of(target: str, facts: dict[str, Any]) -> str:
@@ -119,12 +128,30 @@ def _check_format(picture_format: str, facts: dict[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
+class _Options:
+    """How a file is decoded."""
+
+    max_pixels: int
+    model: str | None
+    region: Region | None
+    max_memory: int | None
+
+    def picture(self, data: bytes) -> Picture:
+        return api.decode_picture(
+            data,
+            max_pixels=self.max_pixels,
+            model=self.model,
+            region=self.region,
+            max_memory=self.max_memory,
+        )
+
+
+@dataclass(frozen=True)
 class _Decode:
     """What to make of each file."""
 
     format: str
-    max_pixels: int
-    model: str | None
+    options: _Options
 
     def __call__(self, source: Path) -> Made:
         from paoncodec.images import picture_bytes
@@ -132,5 +159,6 @@ class _Decode:
         data = api.file_bytes(source)
         facts = api.info(data)
         _check_format(self.format, facts)
-        picture = api.decode_picture(data, max_pixels=self.max_pixels, model=self.model)
-        return Made(picture_bytes(picture, self.format), facts["width"] * facts["height"])
+        picture = self.options.picture(data)
+        height, width, _ = picture.samples.shape
+        return Made(picture_bytes(picture, self.format), width * height)

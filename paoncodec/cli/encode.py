@@ -13,6 +13,7 @@ from paoncodec import api
 from paoncodec.cli.batch import Made, find_items, require_folder_options, run_batch
 from paoncodec.cli.errors import noting
 from paoncodec.cli.files import check_output, default_output, input_file, write_output
+from paoncodec.cli.limits import max_memory_option
 from paoncodec.errors import UsageError, WeightsError
 
 __all__ = ["encode"]
@@ -42,6 +43,8 @@ __all__ = ["encode"]
     f"for models of one quality each.  [default: {api.DEFAULT_MODEL}]",
 )
 @click.option("--strip", is_flag=True, help="Leave out the colour profile, EXIF and XMP.")
+@click.option("--verify", is_flag=True, help="Decode what was made before it is written.")
+@max_memory_option
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @click.option("-r", "--recursive", is_flag=True, help="Of a folder: search those in it too.")
 @click.option("--jobs", type=click.IntRange(1), default=1, help="Of a folder: so many at a time.")
@@ -55,6 +58,8 @@ def encode(
     target_psnr: float | None,
     models: tuple[str, ...],
     strip: bool,
+    verify: bool,
+    max_memory: int | None,
     force: bool,
     recursive: bool,
     jobs: int,
@@ -72,7 +77,7 @@ def encode(
     of the others; the exit code is then that of the first such file.
     """
     targets = {"target_bpp": target_bpp, "target_size": target_size, "target_psnr": target_psnr}
-    work = _Encode(quality, models, targets, strip)
+    work = _Encode(quality, models, targets, strip, verify, max_memory)
     if Path(image).is_dir():
         items, done = find_items(
             Path(image),
@@ -116,11 +121,21 @@ class _Encode:
     models: tuple[str, ...]
     targets: dict[str, Any]
     strip: bool
+    verify: bool
+    max_memory: int | None
 
     def data(self, source: Path | BinaryIO) -> bytes:
         """The bytes of its file."""
         models = self.models or api.DEFAULT_MODEL
-        return api.encode(source, self.quality, models, **self.targets, strip=self.strip)
+        return api.encode(
+            source,
+            self.quality,
+            models,
+            **self.targets,
+            strip=self.strip,
+            verify=self.verify,
+            max_memory=self.max_memory,
+        )
 
     def __call__(self, source: Path) -> Made:
         data = self.data(source)

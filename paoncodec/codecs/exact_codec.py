@@ -227,7 +227,16 @@ class ExactCodec(CompressionModel):
             ``strings``: [y strings, z strings], one of each per image; ``shape``: sides of z;
             ``digests``: CRC-32 of each image's integer latents.
         """
-        latents = [self._latents(image, quality) for image in x]
+        return self._coded([self._latents(image, quality) for image in x])
+
+    def compress_latents(self, y: Tensor) -> dict[str, Any]:
+        """:meth:`compress` of one image from y on, (1, M, H/16, W/16) as :meth:`analysis` gives it.
+
+        H and W are multiples of 64.
+        """
+        return self._coded([(y[0], self.h_a(y)[0])])
+
+    def _coded(self, latents: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
         coded = [self.exact().encode(y, z) for y, z in latents]
         return {
             "strings": [[c.y for c in coded], [c.z for c in coded]],
@@ -250,13 +259,18 @@ class ExactCodec(CompressionModel):
         Raises:
             MalformedStream: strings that no encoder writes for this shape.
         """
-        images, digests = [], []
-        device = next(self.parameters()).device
-        for y, z in zip(*strings, strict=True):
-            y_hat, digest = self.exact().decode(y, z, (shape[0], shape[1]))
-            images.append(self.synthesis(y_hat[None].to(device), quality).clamp(0, 1))
-            digests.append(digest)
+        latents, digests = self.decompress_latents(strings, shape)
+        images = [self.synthesis(y_hat[None], quality).clamp(0, 1) for y_hat in latents]
         return {"x_hat": torch.cat(images), "digests": digests}
+
+    def decompress_latents(
+        self, strings: list[list[bytes]], shape: tuple[int, int]
+    ) -> tuple[list[Tensor], list[int]]:
+        """ŷ of each image (M, 4·shape[0], 4·shape[1]) and its digest; as :meth:`decompress`."""
+        device = next(self.parameters()).device
+        sides = shape[0], shape[1]
+        decoded = [self.exact().decode(y, z, sides) for y, z in zip(*strings, strict=True)]
+        return [y_hat.to(device) for y_hat, _ in decoded], [digest for _, digest in decoded]
 
     def reconstruct(self, x: Tensor, quality: float | None = None) -> Tensor:
         """(B, 3, H, W): what :meth:`decompress` makes of :meth:`compress`, without the coding.

@@ -73,8 +73,12 @@ def convolution(layer: nn.Conv2d) -> Product:
 
 
 def transposed(layer: nn.ConvTranspose2d) -> Product:
+    if isinstance(layer.padding, str):  # torch's layer has none of these
+        raise TypeError(f"{layer!r}: padding must be numbers")
+    options = (layer.stride, layer.padding, layer.output_padding)
+
     def product(x: Array, weight: Array) -> Array:
-        return _transposed_in_bands(x, weight, layer.stride, layer.padding, layer.output_padding)
+        return _transposed_in_bands(x, weight, *options)
 
     return product
 

@@ -127,6 +127,36 @@ def test_limits(run, file, tiny_weights):
     assert run(*words, 200).exit_code == 0
 
 
+def test_a_region(run, file, coded, tiny_weights):
+    words = ["decode", file, "--model", tiny_weights, "--region"]
+    outcome = run(*words, "3,2,11,5", "--max-memory", "64G")
+    assert outcome.exit_code == 0
+    assert outcome.line.startswith(f"{len(coded)} bytes -> 11x5 px in")
+    whole = np.asarray(paoncodec.decode(coded, model=tiny_weights)).astype(int)
+    part = pixels_of(file.with_suffix(".png"))
+    assert np.abs(part - whole[2:7, 3:14]).max() <= 1
+
+
+def test_a_region_outside_the_picture(run, file, tiny_weights):
+    outcome = run("decode", file, "--model", tiny_weights, "--region", "3,2,18,5")
+    assert outcome.exit_code == 2
+    assert "region 3,2,18,5: must lie in the picture, which is 20x10" in outcome.line
+    assert not file.with_suffix(".png").exists()
+
+
+@pytest.mark.parametrize("region", ["1,2,3", "a,b,c,d", "1,2,3,4,5", ""])
+def test_a_region_is_four_numbers(run, file, region):
+    outcome = run("decode", file, "--region", region)
+    assert outcome.exit_code == 2
+    assert "give four whole numbers, such as 0,0,640,480" in outcome.stderr
+
+
+def test_too_little_memory(run, file, tiny_weights):
+    outcome = run("decode", file, "--model", tiny_weights, "--max-memory", "1M")
+    assert outcome.exit_code == 2
+    assert "1 MiB are allowed: raise --max-memory" in outcome.line
+
+
 def test_no_such_file(run, tmp_path):
     outcome = run("decode", tmp_path / "none.bin")
     assert outcome.exit_code == 2

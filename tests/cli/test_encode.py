@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,7 @@ def test_options_are_passed_on(run, photo, quick):
     assert run("encode", photo, "-f", "--target-size", "900").exit_code == 0
     assert run("encode", photo, "-f", "--target-psnr", "33.5").exit_code == 0
     assert run("encode", photo, "-f", "--strip").exit_code == 0
+    assert run("encode", photo, "-f", "--verify", "--max-memory", "1.5GiB").exit_code == 0
     assert quick == [
         (photo, 2.5, ("some",), {}),
         (photo, None, api.DEFAULT_MODEL, {}),
@@ -61,6 +63,7 @@ def test_options_are_passed_on(run, photo, quick):
         (photo, None, api.DEFAULT_MODEL, {"target_size": 900}),
         (photo, None, api.DEFAULT_MODEL, {"target_psnr": 33.5}),
         (photo, None, api.DEFAULT_MODEL, {"strip": True}),
+        (photo, None, api.DEFAULT_MODEL, {"verify": True, "max_memory": 3 * 2**29}),
     ]
 
 
@@ -101,6 +104,35 @@ def test_what_is_not_kept_is_noted(run, tmp_path, tiny_weights):
     note, line = outcome.stderr.splitlines()
     assert note == f"note: {tmp_path / 'a.png'}: the first of 2 frames is taken"
     assert line.startswith("8x8 px ->")
+
+
+def test_a_file_that_does_not_decode_to_the_picture_is_not_kept(
+    run, photo, tiny_weights, monkeypatch
+):
+    words = ["encode", photo, "--model", tiny_weights, "--verify"]
+    write = api.write
+    wrong = {"latents_crc": 1}
+    monkeypatch.setattr(api, "write", lambda header, data: write(replace(header, **wrong), data))
+    outcome = run(*words)
+    assert outcome.exit_code == 6
+    assert "the encoder's had 00000001" in outcome.line
+    assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
+    monkeypatch.setattr(api, "write", write)
+    assert run(*words).exit_code == 0
+
+
+@pytest.mark.parametrize("size", ["much", "-1G", "0"])
+def test_memory_is_a_size(run, photo, size):
+    outcome = run("encode", photo, "--max-memory", size)
+    assert outcome.exit_code == 2
+    assert f"{size!r}: give bytes, or a number with K, M or G" in outcome.stderr
+
+
+def test_too_little_memory(run, photo, tiny_weights):
+    outcome = run("encode", photo, "--model", tiny_weights, "--max-memory", "1M")
+    assert outcome.exit_code == 2
+    assert "1 MiB are allowed: raise --max-memory" in outcome.line
+    assert not photo.with_suffix(".bin").exists()
 
 
 def test_no_such_picture(run, tmp_path):
