@@ -32,6 +32,7 @@ def _threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_a_run(bench, tiny_weights, monkeypatch, capsys):
     monkeypatch.setattr(bench, "KODAK", (48, 32))
     bench.main(["--size", "80x48", "--runs", "1", "--json", "--model", str(tiny_weights)])
