@@ -122,7 +122,8 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
-def test_figures_in_the_readme_are_those_of_the_cards() -> None:
-    words = [sys.executable, str(ROOT / "tools" / "readme_figures.py"), "--check"]
+@pytest.mark.parametrize("tool", ["readme_figures.py", "readme_kodak.py"])
+def test_figures_in_the_readme_are_those_of_cards_and_result_files(tool: str) -> None:
+    words = [sys.executable, str(ROOT / "tools" / tool), "--check"]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
