@@ -153,7 +153,7 @@ def _recipe(
 
 def _about(task: SuperResTask) -> str:
     """The network and its pictures in a line."""
-    from paoncodec.vision.superres.networks import parameter_count
+    from paoncodec.vision.parts import parameter_count
 
     network = f"{task.recipe.network} x{task.scale}"
     count = parameter_count(task.model) / 1e3
