@@ -18,6 +18,7 @@ from paoncodec.cli.progress import progress
 from paoncodec.cli.typed import typed_command
 from paoncodec.cli.vision.foreign import refuse_foreign
 from paoncodec.errors import ImageError, UsageError
+from paoncodec.vision_zoo import resolve_vision
 
 __all__ = ["eval"]
 
@@ -28,7 +29,7 @@ Upscaler = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
 @click.command("eval")
 @click.option("--task", type=click.Choice(list(_OWN)), required=True, help="What it is for.")
-@click.option("--model", metavar="WEIGHTS", help="File that training has made.")
+@click.option("--model", metavar="MODEL", help="Name in the zoo, or file that training has made.")
 @click.option(
     "--bicubic", type=click.Choice(["2", "4"]), help="superres: bicubic enlargement instead."
 )
@@ -83,7 +84,7 @@ def eval(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    called = name or ("bicubic" if model is None else Path(model).stem)
+    called = name or ("bicubic" if model is None else Path(model).name.removesuffix(".safetensors"))
     if task == "superres":
         found = _superres(model, bicubic, folders, low, lpips_weights, called, dataset)
     else:
@@ -148,7 +149,7 @@ def _classification(
     from paoncodec.vision.classification import load_weights
     from paoncodec.vision.classification.data import read_images
 
-    network, _ = load_weights(model)
+    network, _ = load_weights(resolve_vision(model, "classification"))
     [place] = folders
     images = read_images(Path(place), "test", network.size).of_classes(network.classes)
     with progress(len(images)) as bar:
@@ -171,7 +172,7 @@ def _upscaler(model: str | None, bicubic: str | None) -> tuple[int, Upscaler]:
     if model is None:
         scale = int(bicubic or 0)
         return scale, partial(enlarge, scale=scale)
-    network, _ = load_weights(model)
+    network, _ = load_weights(resolve_vision(model, "superres"))
     return network.scale, partial(upscale, network)
 
 

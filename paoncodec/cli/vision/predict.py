@@ -12,6 +12,7 @@ import click
 from paoncodec.cli.files import STREAM, check_output, input_file, write_output
 from paoncodec.cli.vision.foreign import refuse_foreign
 from paoncodec.errors import ImageError, UsageError
+from paoncodec.vision_zoo import resolve_vision
 
 __all__ = ["predict"]
 
@@ -24,7 +25,12 @@ _OWN = {
 @click.command()
 @click.argument("image")
 @click.option("--task", type=click.Choice(list(_OWN)), required=True, help="What it is for.")
-@click.option("--model", required=True, metavar="WEIGHTS", help="File that training has made.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="MODEL",
+    help="Name in the zoo, or file that training has made.",
+)
 @click.option("-o", "--output", help="superres: picture to write, - for stdout (PNG).")
 @click.option(
     "--tile", type=click.IntRange(1), help="superres: side of what is computed at a time, pixels."
@@ -72,15 +78,16 @@ def predict(
 
     if threads is not None:
         torch.set_num_threads(threads)
+    weights = resolve_vision(model, task)
     if output is None:
-        click.echo(_label(source, model, resize, top, as_json))
+        click.echo(_label(source, weights, resize, top, as_json))
     else:
-        _enlarge(source, model, output, tile, halo, force)
+        _enlarge(source, weights, output, tile, halo, force)
 
 
 def _enlarge(
     source: Path | BinaryIO,
-    model: str,
+    weights: Path,
     output: str,
     tile: int | None,
     halo: int | None,
@@ -90,7 +97,7 @@ def _enlarge(
     from paoncodec.vision.superres import load_weights, upscale
     from paoncodec.vision.superres.tiles import HALO, TILE
 
-    network, _ = load_weights(model)
+    network, _ = load_weights(weights)
     pixels = read_image(source)
     form = "png" if output == STREAM else Path(output).suffix[1:]
     image_bytes(pixels, form)  # so that a wrong format is found before the work
@@ -102,13 +109,13 @@ def _enlarge(
     click.echo(f"{before} -> {after} px in {seconds:.2f} s", err=True)
 
 
-def _label(source: Path | BinaryIO, model: str, resize: bool, top: int, as_json: bool) -> str:
+def _label(source: Path | BinaryIO, weights: Path, resize: bool, top: int, as_json: bool) -> str:
     """What is on the picture."""
     from paoncodec.images import read_image
     from paoncodec.vision.classification import classify, load_weights
     from paoncodec.vision.classification.prediction import fitted
 
-    network, _ = load_weights(model)
+    network, _ = load_weights(weights)
     pixels = read_image(source)
     if resize:
         pixels = fitted(pixels, network.size)

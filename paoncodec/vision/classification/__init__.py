@@ -2,6 +2,6 @@
 
 from paoncodec.vision.classification.networks import NETWORKS, PadeResNet, build
 from paoncodec.vision.classification.prediction import classify
-from paoncodec.vision.classification.weights import load_weights, save_weights
+from paoncodec.vision.classification.weights import TASK, load_weights, save_weights
 
-__all__ = ["NETWORKS", "PadeResNet", "build", "classify", "load_weights", "save_weights"]
+__all__ = ["NETWORKS", "TASK", "PadeResNet", "build", "classify", "load_weights", "save_weights"]
