@@ -32,6 +32,7 @@ LEVELS = {
     "zoo": 4,
     "api": 5,
     "evaluation": 6,
+    "pillow": 6,
     "cli": 7,
     "__main__": 8,
 }
@@ -44,6 +45,7 @@ KEPT_OUT = {
     "paoncodec.quality": {"torch", "numpy", "PIL", "compressai"},
     "paoncodec.bitstream": {"torch", "numpy", "PIL", "compressai"},
     "paoncodec.images": {"torch", "compressai"},
+    "paoncodec.pillow": {"torch", "compressai"},
     "paoncodec.cli": {"torch", "numpy", "compressai"},
 }
 
