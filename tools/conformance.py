@@ -39,7 +39,7 @@ from paoncodec.bitstream import Header, SectionKind, lowest_version, read, write
 from paoncodec.codecs.exact_codec import ExactCodec
 from paoncodec.entropy import Reader, SymbolModel
 from paoncodec.errors import PaonError, UsageError
-from paoncodec.images import Metadata, Picture
+from paoncodec.images import Metadata, Picture, Samples
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "conformance"
 
@@ -289,7 +289,7 @@ def _set_contrast(model: ExactCodec) -> None:
 
 def _len_of_y(model: ExactCodec) -> int:
     """M, the channels of y."""
-    return sum(len(layer.bias) // 2 for layer in model.predictors())
+    return sum(layer.get_parameter("bias").numel() // 2 for layer in model.predictors())
 
 
 def _medians(model: ExactCodec) -> torch.Tensor:
@@ -339,7 +339,7 @@ def _frame(case: Case, seed: int) -> Picture:
     dtype = np.uint8 if case.depth == 8 else np.uint16
     peak = np.iinfo(dtype).max
     rows, columns = np.ogrid[-1 : 1 : 1j * case.size[0], -1 : 1 : 1j * case.size[1]]
-    alpha = None
+    alpha: Samples | None = None
     if case.alpha == "disc":
         alpha = np.where(rows**2 + columns**2 < 0.8, peak, 0).astype(dtype)
     elif case.alpha == "noise":
