@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from paoncodec import api
+from paoncodec.cli.arguments import MODEL, PATH
 from paoncodec.cli.batch import Made, find_items, require_folder_options, run_batch
 from paoncodec.cli.errors import noting
 from paoncodec.cli.files import STREAM, check_output, default_output, input_file, write_output
@@ -18,10 +19,12 @@ __all__ = ["decode"]
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=PATH)
 @click.option(
     "-o",
     "--output",
+    type=PATH,
+    metavar="PATH",
     help="Picture to write, - for PNG on stdout; its suffix says the format: png, ppm, pgm, pnm, "
     "bmp, tif, tiff or webp without loss, jpg or jpeg with a little. Transparency wants png, tif, "
     "tiff or webp, 16 bits png, tif or tiff. A folder if FILE is one.  [default: FILE as .png]",
@@ -33,7 +36,9 @@ __all__ = ["decode"]
     show_default=True,
     help="Refuse larger pictures.",
 )
-@click.option("--model", help="Name or file of the weights, if FILE was made with your own.")
+@click.option(
+    "--model", type=MODEL, help="Name or file of the weights, if FILE was made with your own."
+)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @click.option("-r", "--recursive", is_flag=True, help="Of a folder: search those in it too.")
 @click.option("--jobs", type=click.IntRange(1), default=1, help="Of a folder: so many at a time.")

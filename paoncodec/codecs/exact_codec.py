@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from paoncodec.codecs.exact_model import ExactModel, round_y
 from paoncodec.codecs.rate import GainUnit
 from paoncodec.entropy import Array, FrozenTables, GaussianTables, Select, Tails, Walk
+from paoncodec.errors import WeightsError
 from paoncodec.layers import NoShift, PredictedShift, ShiftSpec, StaticShift
 
 if TYPE_CHECKING:
@@ -30,6 +31,23 @@ SHIFTS: Mapping[str, ShiftSpec] = {
 
 #: How often a latent is taken to be coded by an escape, in training.
 _ESCAPES = 2.0**-14
+#: What a table of 16-bit frequencies can span.
+_WIDEST_PRIOR = 2**16
+#: How far from its median CompressAI looks for a prior's quantiles, to either side and half-way.
+_SEARCHED = (-1e5, -5e4, 0.0, 5e4, 1e5)
+
+
+def require_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Refuses weights that training has spoilt.
+
+    Raises:
+        WeightsError: NaN or infinity in one of the tensors.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise WeightsError(
+                f"{name} holds NaN or infinity: take weights from before the training diverged"
+            )
 
 
 def shift_of(state: Mapping[str, Tensor], layer: str) -> str:
@@ -188,7 +206,11 @@ class ExactCodec(CompressionModel):
 
         Returns:
             Whether tables were made.
+
+        Raises:
+            WeightsError: NaN or infinity in the model, or a prior of z that comes to that.
         """
+        self._require_finite()
         self._exact = None  # new tables may lie where older ones lay
         made = self.entropy_bottleneck.update(force=force, **options)
         if made or not len(self.z_tables):
@@ -197,6 +219,21 @@ class ExactCodec(CompressionModel):
             return made
         self.y_tables.build(get_scale_table() if scale_table is None else scale_table, tails)
         return True
+
+    def _require_finite(self) -> None:
+        """Not only what would be useless: CompressAI looks for quantiles until it finds them."""
+        require_finite(self.state_dict())
+        prior = self.entropy_bottleneck
+        spread = (prior.quantiles[:, 0, 2] - prior.quantiles[:, 0, 0]).abs().max()
+        if not spread < _WIDEST_PRIOR:
+            raise WeightsError(
+                f"quantiles of z that are {float(spread):g} apart, legal is below {_WIDEST_PRIOR}"
+            )
+        reach = prior.quantiles.detach()[:, :, 1:2] + prior.quantiles.new_tensor(_SEARCHED)
+        with torch.no_grad():
+            logits = prior._logits_cumulative(reach, stop_gradient=True)
+        if not logits.isfinite().all():
+            raise WeightsError("the prior of z is beyond floating point: take other weights")
 
     def exact(self) -> ExactModel:
         """The entropy model in exact arithmetic, made anew when a weight or table has changed.
@@ -256,12 +293,18 @@ class ExactCodec(CompressionModel):
 
         Raises:
             MalformedStream: strings that no encoder writes for this shape.
+            WeightsError: g_s makes no picture of them, but NaN or infinity.
         """
         images, digests = [], []
         device = next(self.parameters()).device
         for y, z in zip(*strings, strict=True):
             y_hat, digest = self.exact().decode(y, z, (shape[0], shape[1]))
-            images.append(self.synthesis(y_hat[None].to(device), quality).clamp(0, 1))
+            image = self.synthesis(y_hat[None].to(device), quality)
+            if not image.isfinite().all():
+                raise WeightsError(
+                    "the weights make NaN or infinity of this picture's latents: take others"
+                )
+            images.append(image.clamp(0, 1))
             digests.append(digest)
         return {"x_hat": torch.cat(images), "digests": digests}
 
