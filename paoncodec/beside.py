@@ -18,7 +18,7 @@ from paoncodec.errors import MalformedStream, PictureWarning
 if TYPE_CHECKING:
     from paoncodec.images import Metadata, Picture, Samples
 
-__all__ = ["from_sections", "to_sections"]
+__all__ = ["from_sections", "read_metadata", "to_sections"]
 
 _METADATA = {"icc": SectionKind.ICC, "exif": SectionKind.EXIF, "xmp": SectionKind.XMP}
 
@@ -50,16 +50,10 @@ def from_sections(container: Container) -> tuple[Samples | None, Metadata]:
         MalformedStream: a payload holds something else; the field is the section's name, its
             offset counts from the start of the payload.
     """
-    from paoncodec.images import Metadata, read_alpha
+    from paoncodec.images import read_alpha
 
     header, found = container.header, container.sections
-    metadata = Metadata(
-        **{
-            name: inflate(found[kind], section_name(kind)) or None
-            for name, kind in _METADATA.items()
-            if kind in found
-        }
-    )
+    metadata = read_metadata(container)
     if SectionKind.ALPHA not in found:
         return None, metadata
     try:
@@ -67,3 +61,21 @@ def from_sections(container: Container) -> tuple[Samples | None, Metadata]:
     except ValueError as error:
         raise MalformedStream("alpha", 0, str(error)) from error
     return alpha, metadata
+
+
+def read_metadata(container: Container) -> Metadata:
+    """Metadata of a verified file.
+
+    Raises:
+        MalformedStream: as `from_sections`.
+    """
+    from paoncodec.images import Metadata
+
+    found = container.sections
+    return Metadata(
+        **{
+            name: inflate(found[kind], section_name(kind)) or None
+            for name, kind in _METADATA.items()
+            if kind in found
+        }
+    )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,6 +18,8 @@ from paoncodec.bitstream import Header, SectionKind, write
 # that a red test is red for whoever runs it next.
 settings.register_profile("paoncodec", deadline=None, derandomize=True)
 settings.load_profile("paoncodec")
+
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
 
 
 TINY = {
@@ -27,6 +33,20 @@ TINY = {
     "parameter_widths": (16, 16),
     "shift": "none",
 }
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[[str], ModuleType]:
+    """Import a script of tools/ by its name, as another script there would."""
+
+    def load(name: str) -> ModuleType:
+        sys.path.insert(0, str(TOOLS))
+        try:
+            return importlib.import_module(name)
+        finally:
+            sys.path.remove(str(TOOLS))
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,9 @@ LEVELS = {
     "targets": 4,
     "zoo": 4,
     "api": 5,
+    "vision_zoo": 5,
     "evaluation": 6,
+    "pillow": 6,
     "cli": 7,
     "__main__": 8,
 }
@@ -47,6 +49,7 @@ KEPT_OUT = {
     "paoncodec.quality": {"torch", "numpy", "PIL", "compressai"},
     "paoncodec.bitstream": {"torch", "numpy", "PIL", "compressai"},
     "paoncodec.images": {"torch", "compressai"},
+    "paoncodec.pillow": {"torch", "compressai"},
     "paoncodec.cli": {"torch", "numpy", "compressai"},
 }
 

@@ -50,6 +50,17 @@ class _Commands(LazyGroup):
 def main(debug: bool) -> None:
     """A learned image codec with Padé neurons.
 
+    \b
+    paoncodec encode photo.png -o photo.bin     a picture becomes a small file
+    paoncodec decode photo.bin -o photo.png     and a picture again
+    paoncodec COMMAND --help                    what a command does
+
+    \b
+    Completion in the shell, for good by a line in its start file:
+    bash   eval "$(_PAONCODEC_COMPLETE=bash_source paoncodec)"
+    zsh    eval "$(_PAONCODEC_COMPLETE=zsh_source paoncodec)"
+    fish   _PAONCODEC_COMPLETE=fish_source paoncodec | source
+
     Exit codes: 0 done, 1 training diverged or could not write, 2 usage, 3 bad image, 4 not our
     file, damaged or cut short, 5 weights missing or other than the file's, 6 latents differ from
     the encoder's, 70 a fault of paoncodec, 130 interrupted.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from paoncodec import api
+from paoncodec.cli.arguments import MODEL, PATH
 from paoncodec.cli.batch import Made, find_items, require_folder_options, run_batch
 from paoncodec.cli.errors import noting
 from paoncodec.cli.files import STREAM, check_output, default_output, input_file, write_output
@@ -23,10 +24,12 @@ __all__ = ["decode"]
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=PATH)
 @click.option(
     "-o",
     "--output",
+    type=PATH,
+    metavar="PATH",
     help="Picture to write, - for PNG on stdout; its suffix says the format: png, ppm, pgm, pnm, "
     "bmp, tif, tiff or webp without loss, jpg or jpeg with a little. Transparency wants png, tif, "
     "tiff or webp, 16 bits png, tif or tiff. A folder if FILE is one.  [default: FILE as .png]",
@@ -38,7 +41,9 @@ __all__ = ["decode"]
     show_default=True,
     help="Refuse larger pictures.",
 )
-@click.option("--model", help="Name or file of the weights, if FILE was made with your own.")
+@click.option(
+    "--model", type=MODEL, help="Name or file of the weights, if FILE was made with your own."
+)
 @region_option
 @max_memory_option
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from paoncodec import api
+from paoncodec.cli.arguments import MODEL, PATH
 from paoncodec.cli.batch import Made, find_items, require_folder_options, run_batch
 from paoncodec.cli.errors import noting
 from paoncodec.cli.files import check_output, default_output, input_file, write_output
@@ -20,10 +21,12 @@ __all__ = ["encode"]
 
 
 @click.command()
-@click.argument("image")
+@click.argument("image", type=PATH)
 @click.option(
     "-o",
     "--output",
+    type=PATH,
+    metavar="PATH",
     help="File to write, - for stdout; a folder if IMAGE is one.  [default: IMAGE as .bin]",
 )
 @click.option(
@@ -39,6 +42,7 @@ __all__ = ["encode"]
     "--model",
     "models",
     multiple=True,
+    type=MODEL,
     help="Name of shipped weights, or a weights file. With a target it may be given several times, "
     f"for models of one quality each.  [default: {api.DEFAULT_MODEL}]",
 )

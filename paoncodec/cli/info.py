@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from paoncodec import api
+from paoncodec.cli.arguments import MODEL, PATH
 from paoncodec.cli.files import check_output, input_file, write_output
 from paoncodec.errors import UsageError
 
@@ -20,7 +21,7 @@ _MAPS = (".png", ".svg", ".pdf")
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option(
     "--map",
@@ -28,7 +29,9 @@ _MAPS = (".png", ".svg", ".pdf")
     metavar="PICTURE",
     help="Decode FILE and draw where its bits went, as .png, .svg or .pdf; adds bits of each part.",
 )
-@click.option("--model", help="Name or file of the weights, if FILE was made with your own.")
+@click.option(
+    "--model", type=MODEL, help="Name or file of the weights, if FILE was made with your own."
+)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing picture.")
 def info(file: str, as_json: bool, picture: str | None, model: str | None, force: bool) -> None:
     """Say what FILE, written by `paoncodec encode`, or - for stdin, holds.

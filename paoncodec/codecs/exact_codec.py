@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from paoncodec.codecs.exact_model import ExactModel, round_y
 from paoncodec.codecs.rate import GainUnit
 from paoncodec.entropy import Array, FrozenTables, GaussianTables, Select, Tails, Walk
+from paoncodec.errors import WeightsError
 from paoncodec.layers import NoShift, PredictedShift, ShiftSpec, StaticShift
 
 if TYPE_CHECKING:
@@ -25,6 +27,40 @@ SHIFTS: Mapping[str, ShiftSpec] = {
     "static": StaticShift(1.0),
     "predicted": PredictedShift(),
 }
+
+
+#: How often a latent is taken to be coded by an escape, in training.
+_ESCAPES = 2.0**-14
+#: What a table of 16-bit frequencies can span.
+_WIDEST_PRIOR = 2**16
+#: How far from its median CompressAI looks for a prior's quantiles, to either side and half-way.
+_SEARCHED = (-1e5, -5e4, 0.0, 5e4, 1e5)
+
+
+def require_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Refuses weights that training has spoilt.
+
+    Raises:
+        WeightsError: NaN or infinity in one of the tensors.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise WeightsError(
+                f"{name} holds NaN or infinity: take weights from before the training diverged"
+            )
+
+
+def in_range(x_hat: Tensor) -> Tensor:
+    """A picture that g_s made, in [0, 1].
+
+    Raises:
+        WeightsError: NaN or infinity in it.
+    """
+    if not x_hat.isfinite().all():
+        raise WeightsError(
+            "the weights make NaN or infinity of this picture's latents: take others"
+        )
+    return x_hat.clamp(0, 1)
 
 
 def shift_of(state: Mapping[str, Tensor], layer: str) -> str:
@@ -135,6 +171,8 @@ class ExactCodec(CompressionModel):
     def forward(self, x: Tensor, quality: float | Tensor | None = None) -> dict[str, Any]:
         y_hat, scales, means, z_likelihoods = self.distributions(x, quality)
         y_likelihoods = self.gaussian_conditional._likelihood(y_hat, scales, means)
+        if self.training:
+            y_likelihoods = _with_escapes(y_likelihoods, y_hat - means)
         y_likelihoods = self.gaussian_conditional.likelihood_lower_bound(y_likelihoods)
         return {
             "x_hat": self.synthesis(y_hat, quality),
@@ -181,7 +219,11 @@ class ExactCodec(CompressionModel):
 
         Returns:
             Whether tables were made.
+
+        Raises:
+            WeightsError: NaN or infinity in the model, or a prior of z that comes to that.
         """
+        self._require_finite()
         self._exact = None  # new tables may lie where older ones lay
         made = self.entropy_bottleneck.update(force=force, **options)
         if made or not len(self.z_tables):
@@ -190,6 +232,21 @@ class ExactCodec(CompressionModel):
             return made
         self.y_tables.build(get_scale_table() if scale_table is None else scale_table, tails)
         return True
+
+    def _require_finite(self) -> None:
+        """Not only what would be useless: CompressAI looks for quantiles until it finds them."""
+        require_finite(self.state_dict())
+        prior = self.entropy_bottleneck
+        spread = (prior.quantiles[:, 0, 2] - prior.quantiles[:, 0, 0]).abs().max()
+        if not spread < _WIDEST_PRIOR:
+            raise WeightsError(
+                f"quantiles of z that are {float(spread):g} apart, legal is below {_WIDEST_PRIOR}"
+            )
+        reach = prior.quantiles.detach()[:, :, 1:2] + prior.quantiles.new_tensor(_SEARCHED)
+        with torch.no_grad():
+            logits = prior._logits_cumulative(reach, stop_gradient=True)
+        if not logits.isfinite().all():
+            raise WeightsError("the prior of z is beyond floating point: take other weights")
 
     def exact(self) -> ExactModel:
         """The entropy model in exact arithmetic, made anew when a weight or table has changed.
@@ -258,9 +315,10 @@ class ExactCodec(CompressionModel):
 
         Raises:
             MalformedStream: strings that no encoder writes for this shape.
+            WeightsError: g_s makes no picture of them, but NaN or infinity.
         """
         latents, digests = self.decompress_latents(strings, shape)
-        images = [self.synthesis(y_hat[None], quality).clamp(0, 1) for y_hat in latents]
+        images = [in_range(self.synthesis(y_hat[None], quality)) for y_hat in latents]
         return {"x_hat": torch.cat(images), "digests": digests}
 
     def decompress_latents(
@@ -320,6 +378,16 @@ class ExactCodec(CompressionModel):
         net = cls(**cls.config_of(state_dict).to_json())
         net.load_state_dict(state_dict)
         return net
+
+
+def _with_escapes(likelihoods: Tensor, errors: Tensor) -> Tensor:
+    """Likelihoods of latents that may stray however far from their means.
+
+    A Gaussian's vanish a few deviations out, and with them every gradient: a mean that is far off,
+    which costs much, would never be mended. What the coder makes of such a latent is an escape, and
+    bits for the logarithm of its error, twice: a Cauchy distribution.
+    """
+    return torch.lerp(likelihoods, 1 / (math.pi * (1 + errors.square())), _ESCAPES)
 
 
 def _of_one_rate(y: Tensor, quality: float | Tensor | None) -> Tensor:

@@ -90,6 +90,9 @@ class ExactModel:
         Args:
             y: (M, H, W), latents before rounding.
             z: (C, H/4, W/4), hyper-latents before rounding.
+
+        Raises:
+            WeightsError: they are not finite.
         """
         z_write, y_write = Writer(self._z_model), Writer(self._y_model)
         z_int, y_int = self.round_z(z), round_y(y)
@@ -170,7 +173,9 @@ def round_y(y: Tensor) -> Integers:
 
 def _to_int(x: Array) -> Integers:
     if not np.isfinite(x).all():
-        raise ValueError("latents are not finite: the weights or the picture hold NaN or infinity")
+        raise WeightsError(
+            "latents are not finite: the weights or the picture hold NaN or infinity"
+        )
     return np.rint(x).clip(-VALUE_LIMIT, VALUE_LIMIT).astype(np.int64)
 
 

@@ -9,23 +9,26 @@ import copy
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import torch
 from compressai.models import CompressionModel
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from paoncodec.codecs.checkpoints import compressai_model, is_checkpoint, read_checkpoint
 from paoncodec.codecs.elic import ELIC2022, ELICPaon
+from paoncodec.codecs.exact_codec import require_finite
 from paoncodec.codecs.mbt import MBT2018, MBTPaon
 from paoncodec.codecs.starts import from_compressai
 from paoncodec.entropy import Tails
-from paoncodec.errors import TablesMade, UsageError, WeightsError
+from paoncodec.errors import PaonError, TablesMade, UsageError, WeightsError
 from paoncodec.tensors import save_tensors
 
 ARCHITECTURES: Mapping[str, type[CompressionModel]] = {
@@ -35,6 +38,9 @@ ARCHITECTURES: Mapping[str, type[CompressionModel]] = {
     "elic-2022": ELIC2022,
 }
 
+
+#: Parameters of which a model may have more than its file, such as those that are replaced.
+_SMALL_MODEL = 2**20
 
 #: What becomes of CompressAI's own models, by their names there.
 _FORMS: Mapping[str, str] = {"mbt2018": "mbt-paon", "elic2022-official": "elic-paon"}
@@ -73,7 +79,8 @@ def save_weights(
 ) -> None:
     """Writes ``model`` with its entropy tables built, as a file that :func:`load_weights` reads.
 
-    The tables are integers made here, once; no machine ever makes them again.
+    The tables are integers made here, once; no machine ever makes them again. Whatever is wrong
+    with the weights is found before anything is written.
 
     Args:
         model: one of :data:`ARCHITECTURES`.
@@ -83,6 +90,9 @@ def save_weights(
         half: keep the networks' weights in float16: half the size, for files that travel. They are
             loaded as float32.
         tails: shape of the latents' distributions; default Gaussians.
+
+    Raises:
+        WeightsError: NaN or infinity in the weights, also if only float16 makes them infinite.
     """
     # On a copy: tables in the model would change the shapes of a training run's buffers.
     model = copy.deepcopy(model)
@@ -91,6 +101,7 @@ def save_weights(
     tensors = dict(model.state_dict())
     if half:
         tensors = {name: t.half() if _is_bulk(name, t) else t for name, t in tensors.items()}
+    require_finite(tensors)
     header = {"arch": arch, "config": json.dumps(model.config.to_json()), **metadata}
     save_tensors(tensors, path, header)
 
@@ -116,13 +127,16 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[CompressionModel, dict[s
     with _telling_of(path):
         tensors, metadata = read_checkpoint(path) if checkpoint else _read_weights(path)
         require_own(path, metadata)
-        model = ARCHITECTURES[metadata["arch"]].from_state_dict(tensors)
+        architecture = ARCHITECTURES[metadata["arch"]]
+        model = _built(lambda: architecture.from_state_dict(tensors), tensors)
     if checkpoint and not (len(model.y_tables) and len(model.z_tables)):
-        _make_tables(model, path)
+        with _telling_of(path):
+            _make_tables(model, path)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     model.eval()
-    model.exact()  # so that bad weights are found now, not at the first picture
+    with _telling_of(path):
+        model.exact()  # so that bad weights are found now, not at the first picture
     return model, metadata
 
 
@@ -162,8 +176,8 @@ def load_start(
         state, about = read_checkpoint(path)
         arch = about["arch"]
         if arch not in _FORMS:
-            return ARCHITECTURES[arch].from_state_dict(state), about
-        theirs = compressai_model(state, arch)
+            return _built(lambda: ARCHITECTURES[arch].from_state_dict(state), state), about
+        theirs = _built(lambda: compressai_model(state, arch), state)
     about["arch"] = _FORMS[arch]
     options = {}
     if isinstance(like, ARCHITECTURES[about["arch"]]):
@@ -178,12 +192,51 @@ def _read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict
         return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
 
 
+def _built(
+    build: Callable[[], CompressionModel], tensors: Mapping[str, Tensor]
+) -> CompressionModel:
+    """The model that ``build`` makes of a file's tensors, in memory that is in proportion to them.
+
+    Raises:
+        WeightsError: NaN or infinity in one of them.
+    """
+    require_finite(tensors)
+    with _no_larger_than(2 * sum(t.numel() for t in tensors.values()) + _SMALL_MODEL):
+        return build()
+
+
+@contextmanager
+def _no_larger_than(most: int) -> Iterator[None]:
+    """Stops the building of a model of more than ``most`` parameters before it takes their memory.
+
+    The shapes of a few small tensors say how large the others should be, also in a file that does
+    not have those.
+    """
+    thread, left = get_ident(), most
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal left
+        if parameter is None or get_ident() != thread:
+            return
+        left -= parameter.numel()
+        if left < 0:
+            raise ValueError("some tensors are far larger than the shapes of the others say")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 @contextmanager
 def _telling_of(path: str | os.PathLike[str]) -> Iterator[None]:
     """What goes wrong with a file's content becomes one line."""
     try:
         yield
-    except (OSError, SafetensorError, LookupError, RuntimeError, ValueError) as error:
+    except PaonError:
+        raise
+    except Exception as error:  # whatever a file may do to those who build a model from it
         reason = " ".join(str(error).split())[:200]  # torch lists every tensor, a line each
         raise WeightsError(
             f"{os.fspath(path)}: not weights of a paoncodec model ({reason}); "

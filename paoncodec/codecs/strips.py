@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from paoncodec.codecs.exact_codec import ExactCodec
+from paoncodec.codecs.exact_codec import ExactCodec, in_range
 from paoncodec.layers.base import PaLa
 
 __all__ = [
@@ -190,12 +190,15 @@ def synthesise(
 
     Yields:
         Where in the latents, and the pixels (1, 3, h, w) in [0, 1].
+
+    Raises:
+        WeightsError: as :func:`.in_range`.
     """
     scale = stride(codec)
     for piece in plan.pieces():
         seen = plan.seen(piece)
         x_hat = codec.synthesis(seen.of(y_hat), quality)
-        yield piece, piece.seen_from(seen).scaled(scale).of(x_hat).clamp(0, 1)
+        yield piece, in_range(piece.seen_from(seen).scaled(scale).of(x_hat))
 
 
 @torch.inference_mode()

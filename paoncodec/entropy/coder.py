@@ -24,6 +24,10 @@ _ROW_ENTRIES = 2**22
 # How far an escaped value lies beyond its table is below 2^16 (tables.py bounds their offsets).
 _EXCESS_BITS = constriction.stream.model.Uniform(16)
 _SIGN = constriction.stream.model.Uniform(2)
+# What symbols may hold of information, in bits: this much for each bit of the data, and what the
+# coder's state holds beside it.
+_MOST_SPENT = 1.01
+_BITS_IN_STATE = 64
 
 
 class SymbolModel:
@@ -194,6 +198,9 @@ class Reader:
         data: its bytes.
         field: name of the stream, for messages.
 
+    Decoding beyond the end of the data is noticed soon, since a symbol of n bits takes as many of
+    them: a few bytes that claim to be a large picture cost no more than a few bytes.
+
     Raises:
         MalformedStream: not whole words, or (on reading) symbols no writer writes.
     """
@@ -204,16 +211,26 @@ class Reader:
         self._model, self._field = model, field
         words = np.frombuffer(data, dtype="<u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
+        # The coder's own probabilities have 24 bits: at most 1 % less information than these say.
+        self._bits_left = _MOST_SPENT * 32 * len(words) + _BITS_IN_STATE
 
     def __call__(self, tables: Integers, values: Integers | None = None) -> Integers:
         symbols = np.empty(len(tables), dtype=np.int64)
         for members, rows in self._model.groups(tables):
-            symbols[members] = self._decode(_CATEGORICAL, rows)
-        escaped = symbols - self._model.escape[tables]
-        if (escaped > 0).any():
-            raise self._error("a symbol outside its table")
-        excess = self._excess(int((escaped == 0).sum()))
+            found = self._decode(_CATEGORICAL, rows)
+            symbols[members] = found
+            self._spend(np.take_along_axis(rows, found[:, None], axis=1))
+        escaped = symbols == self._model.escape[tables]
+        excess = self._excess(int(escaped.sum()))
         return self._model.join(symbols, tables, excess)
+
+    def _spend(self, probabilities: npt.NDArray[np.float64]) -> None:
+        """Counts down by the information of symbols."""
+        if not probabilities.all():
+            raise self._error("a symbol outside its table")
+        self._bits_left += float(np.log2(probabilities).sum())
+        if self._bits_left < 0:
+            raise self._error("its bytes end before its symbols do")
 
     def _decode(self, *model: Any) -> npt.NDArray[np.int32]:
         try:

@@ -110,13 +110,16 @@ def to_pil(picture: npt.NDArray[np.uint8] | Picture) -> Image.Image:
         picture = picture.eight_bit()
     array = np.ascontiguousarray(picture.with_alpha())
     image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
-    metadata = picture.metadata
+    image.info.update(pillow_info(picture.metadata))
+    return image
+
+
+def pillow_info(metadata: Metadata) -> dict[str, bytes]:
+    """Metadata under the names, and in the form, that `Image.info` has them."""
     if metadata.exif:
         metadata = replace(metadata, exif=EXIF_PREFIX + metadata.exif)
     names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
-    for kind, data in metadata.items().items():
-        image.info[names[kind]] = data
-    return image
+    return {names[kind]: data for kind, data in metadata.items().items()}
 
 
 def check_format(format: str, *, channels: int = 1, depth: int = 8, alpha: bool = False) -> None:

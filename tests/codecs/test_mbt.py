@@ -285,7 +285,7 @@ def test_the_digest_is_a_crc_of_both_latents(net: MBTPaon) -> None:
 def test_pictures_that_are_not_finite(net: MBTPaon) -> None:
     x = picture(64, 64)
     x[0, 0, 3, 3] = math.nan
-    with torch.no_grad(), pytest.raises(ValueError, match="not finite"):
+    with torch.no_grad(), pytest.raises(WeightsError, match="not finite"):
         net.compress(x)
 
 

@@ -1,12 +1,8 @@
-"""Scripts as modules, and weights small enough to code with in a moment."""
+"""Weights small enough to code with in a moment."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,22 +10,6 @@ import torch
 
 from paoncodec import codecs
 from paoncodec.images import write_image
-
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
-
-
-@pytest.fixture(scope="session")
-def tool() -> Callable[[str], ModuleType]:
-    """Import a script of tools/ by its name, as another script there would."""
-
-    def load(name: str) -> ModuleType:
-        sys.path.insert(0, str(TOOLS))
-        try:
-            return importlib.import_module(name)
-        finally:
-            sys.path.remove(str(TOOLS))
-
-    return load
 
 
 @pytest.fixture(scope="session")

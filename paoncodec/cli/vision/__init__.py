@@ -11,4 +11,4 @@ __all__ = ["vision"]
 
 @click.group(cls=LazyGroup, package=__name__, names=("train", "eval", "predict"))
 def vision() -> None:
-    """Networks of Padé neurons for other tasks: super-resolution."""
+    """Networks of Padé neurons for other tasks: super-resolution, classification."""

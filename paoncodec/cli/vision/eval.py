@@ -16,35 +16,45 @@ from paoncodec.cli.files import STREAM, check_output, write_output
 from paoncodec.cli.pictures import dataset_name, named_images
 from paoncodec.cli.progress import progress
 from paoncodec.cli.typed import typed_command
+from paoncodec.cli.vision.foreign import refuse_foreign
 from paoncodec.errors import ImageError, UsageError
+from paoncodec.vision_zoo import resolve_vision
 
 __all__ = ["eval"]
+
+_OWN = {"superres": ("bicubic", "low", "lpips_weights"), "classification": ()}
 
 Upscaler = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
 
 @click.command("eval")
-@click.option("--task", type=click.Choice(["superres"]), required=True, help="What it is for.")
-@click.option("--model", metavar="WEIGHTS", help="File that training has made.")
-@click.option("--bicubic", type=click.Choice(["2", "4"]), help="Bicubic enlargement instead.")
+@click.option("--task", type=click.Choice(list(_OWN)), required=True, help="What it is for.")
+@click.option("--model", metavar="MODEL", help="Name in the zoo, or file that training has made.")
+@click.option(
+    "--bicubic", type=click.Choice(["2", "4"]), help="superres: bicubic enlargement instead."
+)
 @click.option(
     "--images",
     "folders",
     multiple=True,
     required=True,
     metavar="DIR",
-    help="The large originals; repeatable.",
+    help="superres: the large originals; repeatable. classification: as --data of training; its "
+    "test part, if it has parts.",
 )
 @click.option(
     "--low",
     metavar="DIR",
-    help="The small pictures, under the same names.  [default: made by bicubic reduction]",
+    help="superres: the small pictures, under the same names.  [default: made by bicubic "
+    "reduction]",
 )
 @click.option("--json", "output", metavar="FILE", help="Result file to write, - for stdout.")
 @click.option("--name", help="Of the model.  [default: that of its file]")
 @click.option("--dataset", help="What the pictures are.  [default: the folder's name]")
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
-@click.option("--lpips-weights", metavar="FILE", help="Torchvision's AlexNet: adds LPIPS.")
+@click.option(
+    "--lpips-weights", metavar="FILE", help="superres: torchvision's AlexNet: adds LPIPS."
+)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing result file.")
 def eval(
     task: str,
@@ -59,24 +69,54 @@ def eval(
     lpips_weights: str | None,
     force: bool,
 ) -> None:
-    """Measure enlarged pictures against their originals.
+    """Measure enlarged pictures against their originals, or labels against the true ones.
 
-    PSNR of RGB, PSNR and SSIM of Y, each without a border as wide as the scale, all means over the
-    pictures. Exit code 3: some pictures could not be measured; they are named, and left out.
+    superres: PSNR of RGB, PSNR and SSIM of Y, each without a border as wide as the scale, all means
+    over the pictures. classification: the share of right labels, and the mean cross entropy.
+
+    Exit code 3: some pictures could not be measured; they are named, and left out.
     """
-    if (model is None) == (bicubic is None):
-        raise UsageError("what is measured is --model or --bicubic: give one of them")
-    if low is not None and not Path(low).is_dir():
-        raise UsageError(f"{low}: not a folder of small pictures; leave --low out to make them")
+    refuse_foreign(task, _OWN)
     if output not in (None, STREAM):
         check_output(str(output), STREAM, force)
 
     import torch
 
-    from paoncodec.evaluation.superres import Options, evaluate
-
     if threads is not None:
         torch.set_num_threads(threads)
+    called = name or ("bicubic" if model is None else Path(model).name.removesuffix(".safetensors"))
+    if task == "superres":
+        found = _superres(model, bicubic, folders, low, lpips_weights, called, dataset)
+    else:
+        found = _classification(model, folders, called, dataset)
+    text = json.dumps(found, indent=1, allow_nan=False) + "\n"
+    if output not in (None, STREAM):
+        write_output(str(output), text.encode(), force)
+    click.echo(text if output == STREAM else _TABLES[task](found), nl=output != STREAM)
+    count = len(found["failures"])
+    if count:
+        raise ImageError(
+            f"{count} of {count + len(found['images'])} pictures could not be measured and are "
+            "left out of the means: they are named above"
+        )
+
+
+def _superres(
+    model: str | None,
+    bicubic: str | None,
+    folders: tuple[str, ...],
+    low: str | None,
+    lpips_weights: str | None,
+    name: str,
+    dataset: str | None,
+) -> dict[str, Any]:
+    if (model is None) == (bicubic is None):
+        raise UsageError("what is measured is --model or --bicubic: give one of them")
+    if low is not None and not Path(low).is_dir():
+        raise UsageError(f"{low}: not a folder of small pictures; leave --low out to make them")
+
+    from paoncodec.evaluation.superres import Options, evaluate
+
     scale, upscaler = _upscaler(model, bicubic)
     images = named_images(folders)
     with progress(len(images)) as bar:
@@ -86,23 +126,42 @@ def eval(
             if fault:
                 bar.say(f"{image}: {fault}")
 
-        found = evaluate(
+        return evaluate(
             images,
             upscaler,
             Options(scale, Path(low) if low else None, lpips_weights),
-            name=name or ("bicubic" if model is None else Path(model).stem),
+            name=name,
             dataset=dataset or dataset_name(folders),
             command=typed_command(),
             progress=hear,
         )
-    text = json.dumps(found, indent=1, allow_nan=False) + "\n"
-    if output not in (None, STREAM):
-        write_output(str(output), text.encode(), force)
-    click.echo(text if output == STREAM else _table(found), nl=output != STREAM)
-    if found["failures"]:
-        raise ImageError(
-            f"{len(found['failures'])} of {len(images)} pictures could not be measured and are "
-            "left out of the means: they are named above"
+
+
+def _classification(
+    model: str | None, folders: tuple[str, ...], name: str, dataset: str | None
+) -> dict[str, Any]:
+    if model is None:
+        raise UsageError("no --model: give a file that training has made")
+    if len(folders) > 1:
+        raise UsageError(f"--images {' '.join(folders)}: one place is what this task takes")
+
+    from paoncodec.evaluation.classification import evaluate
+    from paoncodec.vision.classification import load_weights
+    from paoncodec.vision.classification.data import read_images
+
+    network, _ = load_weights(resolve_vision(model, "classification"))
+    [place] = folders
+    images = read_images(Path(place), "test", network.size).of_classes(network.classes)
+    with progress(len(images)) as bar:
+        for _, error in images.faults:
+            bar.say(str(error))
+        return evaluate(
+            images,
+            network,
+            name=name,
+            dataset=dataset or dataset_name(folders),
+            command=typed_command(),
+            progress=bar.step,
         )
 
 
@@ -113,11 +172,11 @@ def _upscaler(model: str | None, bicubic: str | None) -> tuple[int, Upscaler]:
     if model is None:
         scale = int(bicubic or 0)
         return scale, partial(enlarge, scale=scale)
-    network, _ = load_weights(model)
+    network, _ = load_weights(resolve_vision(model, "superres"))
     return network.scale, partial(upscale, network)
 
 
-def _table(found: dict[str, Any]) -> str:
+def _superres_table(found: dict[str, Any]) -> str:
     """The means for people."""
     forms = {
         "psnr-rgb": "PSNR-RGB {:.3f} dB",
@@ -131,3 +190,16 @@ def _table(found: dict[str, Any]) -> str:
     data = "{name}, means of {images} pictures".format(**found["dataset"])
     head = f"{found['name']} x{found['scale']} on {data}"
     return f"{head}: {', '.join(shown) or 'nothing was measured'}"
+
+
+def _classification_table(found: dict[str, Any]) -> str:
+    """The means for people."""
+    data = "{name}, {images} pictures".format(**found["dataset"])
+    means = found["results"]
+    return (
+        f"{found['name']} on {data}: {means['accuracy']:.2%} right, cross entropy "
+        f"{means['cross_entropy']:.4f}, {means['seconds']:.1f} s"
+    )
+
+
+_TABLES = {"superres": _superres_table, "classification": _classification_table}
