@@ -34,7 +34,10 @@ def test_files(command: str) -> None:
 @pytest.mark.parametrize("command", ["encode", "decode"])
 def test_outputs_and_models(command: str) -> None:
     assert completed(command, "a", "-o", "out/pho") == [("file", "out/pho")]
-    assert completed(command, "a", "--model", "mbt-paon-s") == [("plain", "mbt-paon-small")]
+    assert ("plain", "mbt-paon-small") in completed(command, "a", "--model", "mbt-paon-s")
+    assert completed(command, "a", "--model", "mbt-paon-small-v") == [
+        ("plain", "mbt-paon-small-variable")
+    ]
     assert completed(command, "a", "--model", "runs/") == [("file", "runs/")]
 
 
