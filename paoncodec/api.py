@@ -64,7 +64,7 @@ __all__ = [
     "rate_map",
 ]
 
-DEFAULT_MODEL = "mbt-paon-small"
+DEFAULT_MODEL = "mbt-paon-small-variable"
 MAX_PIXELS = 2**28
 
 DataSource: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO"

@@ -46,10 +46,10 @@ def test_the_file_is_as_long_as_the_estimate(coded: bytes) -> None:
     likelihoods = codec(pixels)["likelihoods"].values()
     forward = sum(float(-torch.log2(p).sum()) for p in likelihoods)
     # The files do better than the Gaussians of the forward pass: an escape costs some 20 bits where
-    # they can ask 30.
-    assert 0.96 * forward < bits < 1.005 * forward
+    # they can ask 30, and the tables have the shape that latents were found to have.
+    assert 0.93 * forward < bits < 1.005 * forward
 
 
 def test_size_of_the_default_model() -> None:
     parameters = paoncodec.load_codec(DEFAULT_MODEL).parameters()
-    assert 2e6 < sum(p.numel() for p in parameters) < 5e6
+    assert 2e6 < sum(p.numel() for p in parameters) < 6e6
