@@ -114,8 +114,8 @@ class ProductUnit2d(nn.Module):
         with torch.no_grad():
             nn.init.normal_(self.weight, 0, spread)
             if fan_in > 1:
-                self.weight -= self.weight.mean((1, 2, 3), keepdim=True)
-                self.weight *= math.sqrt(fan_in / (fan_in - 1))
+                self.weight.sub_(self.weight.mean((1, 2, 3), keepdim=True))
+                self.weight.mul_(math.sqrt(fan_in / (fan_in - 1)))
             if self.bias is not None:
                 self.bias.zero_()
             # The inverse of softplus, exact also for small thresholds.

@@ -274,10 +274,10 @@ def _norm(host: nn.Module, options: PUReOptions, stale: bool = False) -> nn.Modu
     """The branch's norm; ``stale``: what it has seen is not what it will see."""
     if not options.norm:
         return nn.Identity()
-    if not options.keep_convolutions and hasattr(host, "reset_parameters"):
-        host.reset_parameters()
-    elif stale and hasattr(host, "reset_running_stats"):
-        host.reset_running_stats()
+    anew = "reset_running_stats" if options.keep_convolutions else "reset_parameters"
+    reset = getattr(host, anew, None)
+    if reset is not None and (stale or not options.keep_convolutions):
+        reset()
     return host
 
 
