@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,15 @@ from paoncodec.errors import ImageError, UsageError
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["Volume", "check_pair", "read_labels", "read_volume", "write_labels", "write_volume"]
+__all__ = [
+    "Volume",
+    "check_pair",
+    "read_labels",
+    "read_shape",
+    "read_volume",
+    "write_labels",
+    "write_volume",
+]
 
 #: Affines of a volume and its labels may differ by this much, in mm.
 _AFFINE_TOLERANCE = 1e-2
@@ -67,6 +77,18 @@ def read_labels(path: str | os.PathLike[str], classes: int) -> Volume:
     return Volume(values.astype(np.uint8), affine)
 
 
+def read_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
+    """(X, Y, Z) of the volume in a NIfTI file, from its header alone.
+
+    Raises:
+        ImageError: not a NIfTI file, not three-dimensional, without voxels or without an affine.
+        UsageError: nibabel is not installed.
+    """
+    with _sound(os.fspath(path)):
+        x, y, z = _open(os.fspath(path)).shape
+    return int(x), int(y), int(z)
+
+
 def check_pair(image: Volume, labels: Volume, name: str) -> None:
     """Makes sure that labels are those of a volume.
 
@@ -103,19 +125,32 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    nibabel = _nibabel()
     name = os.fspath(path)
-    try:
+    with _sound(name):
         _check_gzip(name)
-        image = nibabel.load(name)
-        if not isinstance(image, nibabel.Nifti1Image):
-            raise ImageError(f"{name}: not a NIfTI file but {type(image).__name__}")
-        _check_header(image, name)
-        values = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as e:
-        reason = " ".join(str(e).split())[:200]
-        raise ImageError(f"{name}: not a sound NIfTI file ({reason}); fetch it again") from e
-    return values, np.asarray(image.affine, np.float64)
+        image = _open(name)
+        return np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, np.float64)
+
+
+def _open(name: str) -> Any:
+    """nibabel's image, whose header is sound."""
+    nibabel = _nibabel()
+    image = nibabel.load(name)
+    if not isinstance(image, nibabel.Nifti1Image):
+        raise ImageError(f"{name}: not a NIfTI file but {type(image).__name__}")
+    _check_header(image, name)
+    return image
+
+
+@contextmanager
+def _sound(name: str) -> Iterator[None]:
+    """What reading a file may raise, as the error that says so."""
+    wrong = _nibabel().filebasedimages.ImageFileError
+    try:
+        yield
+    except (OSError, EOFError, ValueError, zlib.error, wrong) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ImageError(f"{name}: not a sound NIfTI file ({reason}); fetch it again") from error
 
 
 def _check_gzip(name: str) -> None:
