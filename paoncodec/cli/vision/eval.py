@@ -24,7 +24,9 @@ Upscaler = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
 
 @click.command("eval")
-@click.option("--task", type=click.Choice(["superres"]), required=True, help="What it is for.")
+@click.option(
+    "--task", type=click.Choice(["superres", "segmentation"]), required=True, help="What it is for."
+)
 @click.option("--model", metavar="WEIGHTS", help="File that training has made.")
 @click.option("--bicubic", type=click.Choice(["2", "4"]), help="Bicubic enlargement instead.")
 @click.option(
@@ -33,7 +35,7 @@ Upscaler = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
     multiple=True,
     required=True,
     metavar="DIR",
-    help="The large originals; repeatable.",
+    help="The large originals; repeatable. Of segmentation, one folder with a dataset.json.",
 )
 @click.option(
     "--low",
@@ -45,6 +47,7 @@ Upscaler = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 @click.option("--dataset", help="What the pictures are.  [default: the folder's name]")
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
 @click.option("--lpips-weights", metavar="FILE", help="Torchvision's AlexNet: adds LPIPS.")
+@click.option("--against", metavar="FILE", help="Segmentation: result file to compare with.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing result file.")
 def eval(
     task: str,
@@ -57,26 +60,35 @@ def eval(
     dataset: str | None,
     threads: int | None,
     lpips_weights: str | None,
+    against: str | None,
     force: bool,
 ) -> None:
-    """Measure enlarged pictures against their originals.
+    """Measure enlarged pictures, or segmented volumes, against what they should be.
 
     PSNR of RGB, PSNR and SSIM of Y, each without a border as wide as the scale, all means over the
-    pictures. Exit code 3: some pictures could not be measured; they are named, and left out.
+    pictures. Of segmentation, Dice of each class and its mean over cases, with 95% intervals, and
+    with --against Wilcoxon's signed-rank test. Exit code 3: some could not be measured; they are
+    named, and left out.
     """
+    if output not in (None, STREAM):
+        check_output(str(output), STREAM, force)
+    if task == "segmentation":
+        from paoncodec.cli.vision import segmentation
+
+        segmentation.refuse(bicubic=bicubic, low=low, lpips_weights=lpips_weights)
+        _set_threads(threads)
+        segmentation.evaluate(model, folders, against, output, name, dataset, force)
+        return
+    if against is not None:
+        raise UsageError("--against: only an option of --task segmentation")
     if (model is None) == (bicubic is None):
         raise UsageError("what is measured is --model or --bicubic: give one of them")
     if low is not None and not Path(low).is_dir():
         raise UsageError(f"{low}: not a folder of small pictures; leave --low out to make them")
-    if output not in (None, STREAM):
-        check_output(str(output), STREAM, force)
-
-    import torch
 
     from paoncodec.evaluation.superres import Options, evaluate
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    _set_threads(threads)
     scale, upscaler = _upscaler(model, bicubic)
     images = named_images(folders)
     with progress(len(images)) as bar:
@@ -104,6 +116,13 @@ def eval(
             f"{len(found['failures'])} of {len(images)} pictures could not be measured and are "
             "left out of the means: they are named above"
         )
+
+
+def _set_threads(threads: int | None) -> None:
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def _upscaler(model: str | None, bicubic: str | None) -> tuple[int, Upscaler]:

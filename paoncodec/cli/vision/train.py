@@ -11,6 +11,7 @@ from paoncodec.cli.training_run import carry_out, data_settings, result
 from paoncodec.errors import UsageError
 
 if TYPE_CHECKING:
+    from paoncodec.training import Trainer
     from paoncodec.vision.superres.recipe import SuperResRecipe, SuperResTask
 
 __all__ = ["train"]
@@ -30,7 +31,9 @@ def _degrees(text: str) -> list[int]:
 
 
 @click.command()
-@click.option("--task", type=click.Choice(["superres"]), required=True, help="What it is for.")
+@click.option(
+    "--task", type=click.Choice(["superres", "segmentation"]), required=True, help="What it is for."
+)
 @click.option("--network", metavar="NAME", help=f"Kind of network.  [default: {_NETWORK}]")
 @click.option("--scale", type=int, help="How many times larger pictures become: 2 or 4.")
 @click.option("--blocks", type=int, help="Residual blocks.")
@@ -81,23 +84,35 @@ def train(
     as_json: bool,
     **loop: Any,
 ) -> None:
-    """Train a network on folders of pictures; prints the path of its best weights.
+    """Train a network on folders of pictures or volumes; prints the path of its best weights.
 
     Settings that are not given are the preset's, or with --resume those of the run. Ctrl-C writes a
     checkpoint first. Exit code 1: the run diverged, or a file could not be written.
 
-    Networks: resnet, dcn-1x1, dcn-3x3, pau-net, self-onn, super-onn, padenet, padenet-id.
+    Networks: resnet, dcn-1x1, dcn-3x3, pau-net, self-onn, super-onn, padenet, padenet-id; of
+    segmentation resunet, pure-resunet, and its --data is one folder with a dataset.json.
 
     `accelerate launch -m paoncodec vision train ...` trains in several processes.
     """
     import torch
 
     from paoncodec.training import RunDirectory
-    from paoncodec.training.processes import Processes
     from paoncodec.vision.superres.recipe import SuperResTask
 
     if threads is not None:
         torch.set_num_threads(threads)
+    again = f"paoncodec vision train --task {task} --out {shlex.quote(out)} --resume"
+    if task == "segmentation":
+        from paoncodec.cli.vision import segmentation
+
+        others = {"scale": scale, "blocks": blocks, "degrees": degrees, "shift": shift}
+        segmentation.refuse(**others, shared_upsampler=shared_upsampler, validation=validation)
+        loop = {name: value for name, value in loop.items() if value is not None}
+        run = RunDirectory(out, resume=resume)
+        saved = run.load_config() if resume else None
+        chosen = segmentation.training_task(saved, preset, network, data, loop)
+        _finish(carry_out(chosen, run, segmentation.about(chosen), resume, again), as_json)
+        return
     options = {"scale": scale, "blocks": blocks, "degrees": degrees, "shift": shift}
     options = {name: value for name, value in options.items() if value is not None}
     if shared_upsampler:
@@ -108,8 +123,13 @@ def train(
     run = RunDirectory(out, resume=resume)
     saved = run.load_config() if resume else None
     made = SuperResTask(_recipe(saved, preset, given, options, loop))
-    again = f"paoncodec vision train --task {task} --out {shlex.quote(out)} --resume"
-    trainer = carry_out(made, run, _about(made), resume, again)
+    _finish(carry_out(made, run, _about(made), resume, again), as_json)
+
+
+def _finish(trainer: Trainer, as_json: bool) -> None:
+    """Ends the processes, and prints what came of the run."""
+    from paoncodec.training.processes import Processes
+
     processes = Processes()
     processes.end()
     if processes.is_main:
