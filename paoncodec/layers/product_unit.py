@@ -44,8 +44,8 @@ class ProductUnit2d(nn.Module):
         groups: blocks of channels that do not see each other; divides both numbers of channels.
         bias: whether each output has a learned factor ``exp(bias)``, 1 at first.
         threshold: what τ starts at, in (1e-7, 1]. The paper does not say. The slope of the
-            logarithm at τ is 1 / τ: with 0.1 the gradient grows on its way back through a network
-            of 272 layers a hundred times as much as with 0.5.
+            logarithm at τ is 1 / τ: the lower it is, the more gradients grow on their way back
+            through a deep network.
         deviation: of a new unit's exponents on standard normal inputs, the standard one, > 0. With
             0.5 outputs have mean 1.13 and standard deviation 0.60; 0.05, nearer to the constant 1,
             is for deep networks whose units no batch norm follows.

@@ -124,12 +124,11 @@ def to_pure(model: nn.Module, options: PUReOptions = PUReOptions()) -> nn.Module
     Raises:
         ValueError: the network has no such block.
     """
-    made = _converted(copy.deepcopy(model), options)
-    if not any(isinstance(m, (PUReBasicBlock, PUReBottleneck)) for m in made.modules()):
+    if not any(isinstance(m, (BasicBlock, Bottleneck)) for m in model.modules()):
         raise ValueError(
             f"a {type(model).__name__}: has no BasicBlock or Bottleneck of torchvision to replace"
         )
-    return made
+    return _converted(copy.deepcopy(model), options)
 
 
 class CifarResNet(nn.Module):

@@ -200,8 +200,8 @@ def test_formats_and_modes_are_the_hosts() -> None:
 def test_a_network_without_blocks_is_refused() -> None:
     with pytest.raises(ValueError, match="a Sequential: has no BasicBlock"):
         to_pure(nn.Sequential(nn.Conv2d(3, 3, 3)))
-    with pytest.raises(ValueError, match="has no BasicBlock"):
-        PUReBasicBlock(to_pure(to_pure(CifarResNet(8)).fc))
+    with pytest.raises(ValueError, match="a CifarResNet: has no BasicBlock"):
+        to_pure(to_pure(CifarResNet(8)))
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ def test_held_exponents_are_recorded(settings: SegmentationRecipe) -> None:
     assert figures["guarded"] == 6 * 16 * 16
 
 
+@pytest.mark.slow
 def test_it_learns(settings: SegmentationRecipe, tmp_path: Path) -> None:
     loop = replace(TRAIN, steps=120, batch_size=8, ema=0.8, validate_every=120)
     easy = {"lr": 0.1, "rotation": 0.0, "noise": 0.0, "scale": 0.0, "shift": 0.0}
