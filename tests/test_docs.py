@@ -40,8 +40,8 @@ def commands(page: Path) -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder: a photograph, a small one, more in `photos`, weights of CompressAI's
-    mbt2018, and the checkout's tools."""
+    """A user's folder: a photograph, a small one, more in `photos`, some of two classes in
+    `cifar10`, weights of CompressAI's mbt2018, and the checkout's tools."""
     photo = ROOT / "paoncodec" / "demo" / "photo.png"
     shutil.copy(photo, tmp_path / "photo.png")
     with Image.open(photo) as picture:
@@ -49,6 +49,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "photos").mkdir()
     for name in "abcd":
         shutil.copy(photo, tmp_path / "photos" / f"{name}.png")
+    for number, place in enumerate(("train/cat", "train/dog", "test/cat", "test/dog")):
+        (tmp_path / "cifar10" / place).mkdir(parents=True)
+        for name in "ab":
+            colour = (60 * number, 0, ord(name))
+            Image.new("RGB", (32, 32), colour).save(tmp_path / "cifar10" / place / f"{name}.png")
     torch.manual_seed(0)
     published = JointAutoregressiveHierarchicalPriors(8, 12).state_dict()
     torch.save(published, tmp_path / "mbt2018.pth.tar")
@@ -66,6 +71,8 @@ def shortened(words: list[str]) -> list[str]:
     options = SHORT
     if "--resume" in words:  # only its length may be given anew: one step more than SHORT's
         options = {"--steps": "3"} if "--steps" in words else {}
+    elif "classification" in words:  # its crops are as large as the pictures
+        options = {name: value for name, value in SHORT.items() if name != "--crop"}
     return [*plain, *(word for option in options.items() for word in option)]
 
 
@@ -122,7 +129,8 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
-def test_figures_in_the_readme_are_those_of_the_cards() -> None:
-    words = [sys.executable, str(ROOT / "tools" / "readme_figures.py"), "--check"]
+@pytest.mark.parametrize("tool", ["readme_figures.py", "readme_kodak.py"])
+def test_figures_in_the_readme_are_those_of_cards_and_result_files(tool: str) -> None:
+    words = [sys.executable, str(ROOT / "tools" / tool), "--check"]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

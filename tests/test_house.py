@@ -31,6 +31,7 @@ LEVELS = {
     "targets": 4,
     "zoo": 4,
     "api": 5,
+    "vision_zoo": 5,
     "evaluation": 6,
     "cli": 7,
     "__main__": 8,

@@ -21,7 +21,8 @@ from compressai.models import CompressionModel, JointAutoregressiveHierarchicalP
 from torch import Tensor, nn
 
 from paoncodec import codecs
-from paoncodec.codecs.recipe import CodecRecipe, presets, rate_distortion
+from paoncodec.codecs.recipe import CodecRecipe, presets
+from paoncodec.codecs.task import rate_distortion
 
 #: Images a second of MBT-Paon over those of the same network with CompressAI's layers.
 BAR = 0.75

@@ -24,7 +24,8 @@ from _common import run
 from measure_model import report
 
 from paoncodec import codecs
-from paoncodec.codecs.recipe import CodecRecipe, CodecTask
+from paoncodec.codecs.recipe import CodecRecipe
+from paoncodec.codecs.task import CodecTask
 from paoncodec.images.crops import find_images
 from paoncodec.training import RunDirectory, Trainer
 

@@ -24,7 +24,8 @@ from typing import Any
 
 import torch
 
-from paoncodec.codecs.recipe import CodecRecipe, CodecTask
+from paoncodec.codecs.recipe import CodecRecipe
+from paoncodec.codecs.task import CodecTask
 from paoncodec.training import RunDirectory, Trainer
 
 PRESET = "small"

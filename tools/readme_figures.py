@@ -26,7 +26,8 @@ def refreshed(text: str, cards: Sequence[WeightsCard]) -> str:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"markers {BEGIN.strip()} and {END.strip()} must both be there, in order")
-    return f"{before}{BEGIN}{''.join(_section(card) for card in cards)}{END}{after}"
+    content = "\n".join(_section(card) for card in cards)
+    return f"{before}{BEGIN}{content}{END}{after}"
 
 
 def _section(card: WeightsCard) -> str:
@@ -40,11 +41,18 @@ def _section(card: WeightsCard) -> str:
         ),
     ]
     return (
-        f"`{card.name}`, λ = {card.lmbda:g}, {card.steps} steps ({card.minutes:.0f} minutes) on "
+        f"`{card.name}`, {_rates(card)}, {card.steps} steps ({card.minutes:.0f} minutes) on "
         f"{card.data}:\n\n" + "\n".join(rows) + "\n\nTrained and measured by\n\n"
         f"```\n{card.command}\n{card.measured_by}\n```\n"
         + (f"\n{card.note}\n" if card.note else "")
     )
+
+
+def _rates(card: WeightsCard) -> str:
+    if card.lmbda is not None:
+        return f"λ = {card.lmbda:g}"
+    (quality,) = {figures["quality"] for figures in card.results.values()}
+    return f"one network for all qualities (here at {quality:g})"
 
 
 def _number(key: str, figures: Mapping[str, float]) -> str:

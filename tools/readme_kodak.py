@@ -2,22 +2,29 @@
 
     make kodak KODAK=DIR                     measure, then both
     python tools/readme_kodak.py             both, from the result files of docs/results
-    python tools/readme_kodak.py --check     exit 1 if the table is stale, write nothing
+    python tools/readme_kodak.py --check     exit 1 if one of them is stale, write nothing
 
 Models and classical codecs are those that have a result file, published curves those that the plot
-names. Rates of all are compared with Pillow's JPEG, and with WebP.
+names. Codecs are compared where all of them are: at one PSNR, and over the range of PSNR that all
+curves cover.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+
+from PIL import Image, PngImagePlugin
 
 from paoncodec.errors import UsageError
 from paoncodec.evaluation.anchors import anchor_file
-from paoncodec.evaluation.bdrate import METHODS, compare
+from paoncodec.evaluation.bdrate import bd_rate
+from paoncodec.evaluation.curves import Curve, rate_at
 from paoncodec.evaluation.plots import rd_plot
 from paoncodec.evaluation.results import Result, load_result
 
@@ -27,54 +34,105 @@ RESULTS = ROOT / "docs" / "results"
 PLOT = ROOT / "docs" / "images" / "kodak.png"
 BEGIN = "<!-- kodak -->\n"
 END = "<!-- /kodak -->\n"
-#: What the codecs are held against.
-ANCHORS = ("jpeg", "webp")
+#: What all rates are held against.
+ANCHOR = "jpeg"
 #: Published curves that stand beside what was measured.
 PUBLISHED = ("mbt2018", "elic2022", "vtm")
+#: Where bytes and times are compared, dB.
+LEVEL = 32.0
+#: Points that a curve is sampled at within the common range: PCHIP through them is the curve.
+_SAMPLES = 64
+#: The text in the plot's file that names what it was drawn of.
+_SOURCES = "Results"
 
 
 def section(measured: Sequence[Result], published: Sequence[Result]) -> str:
     """Two tables: all codecs, and the points of the models.
 
     Raises:
-        UsageError: an anchor was not measured, or curves cannot be compared.
+        UsageError: JPEG or a model was not measured, the results are of different pictures, or
+            their curves have no range of quality in common.
     """
-    by_name = {result.name: result for result in measured}
-    missing = [name for name in ANCHORS if name not in by_name]
-    if missing:
-        raise UsageError(f"no result file of {', '.join(missing)}: measure these first")
-    anchors = [by_name[name] for name in ANCHORS]
     models = [result for result in measured if result.is_model]
     others = [result for result in measured if not result.is_model]
-    head = ["codec", *(f"BD-rate to {name}" for name in ANCHORS), "encode, s", "decode, s"]
-    rows = [_codec_row(result, anchors) for result in (*models, *others, *published)]
-    tables = [_table(head, rows)]
+    anchor = next((result for result in others if result.name == ANCHOR), None)
+    if anchor is None or not models:
+        raise UsageError(f"no result file of {ANCHOR if anchor is None else 'a model'}: measure it")
+    order = [*models, *others, *published]
+    for result in order:
+        if not anchor.has_pictures_of(result):
+            raise UsageError(f"{result.path}: of other pictures than {anchor.path}")
+    low, high = limits = common_range(order)
+    head = ["codec", f"bytes at {LEVEL:g} dB", "encode, ms", "decode, ms", f"BD-rate to {ANCHOR}"]
+    head += [f"BD-rate of `{model.name}` to it" for model in models]
+    rows = [_codec_row(result, anchor, models, limits) for result in order]
+    text = f"BD-rates over {low:.2f} to {high:.2f} dB, which all curves cover:\n\n"
+    tables = [text + _table(head, rows)]
     for model in models:
         tables.append(f"`{model.name}`, point by point:\n\n{_points(model)}")
     return "\n\n".join(tables) + "\n"
 
 
-def _codec_row(result: Result, anchors: Sequence[Result]) -> list[str]:
+def common_range(results: Sequence[Result]) -> tuple[float, float]:
+    """Lowest and highest PSNR that all curves cover.
+
+    Raises:
+        UsageError: there is none.
+    """
+    curves = [result.curve("psnr") for result in results]
+    low = max(min(curve.levels) for curve in curves)
+    high = min(max(curve.levels) for curve in curves)
+    if not low < high:
+        raise UsageError("the curves have no range of PSNR in common: measure other qualities")
+    return low, high
+
+
+def _codec_row(
+    result: Result, anchor: Result, models: Sequence[Result], limits: tuple[float, float]
+) -> list[str]:
     name = f"`{result.name}`" if result.is_model else result.name
-    rates = [_bd_rate(result, anchor) for anchor in anchors]
     if not result.is_measured:
-        return [f"{name}, published", *rates, "–", "–"]
-    return [name, *rates, _middle(result, "encoding_time"), _middle(result, "decoding_time")]
+        name += ", published"
+    pairs = [(result, anchor), *((model, result) for model in models)]
+    rates = [_bd_rate(test, other, limits) for test, other in pairs]
+    return [name, _bytes(result), *_times(result), *rates]
 
 
-def _bd_rate(result: Result, anchor: Result) -> str:
-    if result is anchor:
-        return "0"
-    comparison = compare(result, anchor)
-    text = f"{comparison.rate[METHODS[0]]:+.1f} %"
-    spread = comparison.by_image
-    return f"{text} (pictures {spread.mean:+.1f} ± {spread.deviation:.1f})" if spread else text
+def _bd_rate(test: Result, anchor: Result, limits: tuple[float, float]) -> str:
+    if test is anchor:
+        return "–"
+    ours, theirs = (_within(result.curve("psnr"), limits) for result in (test, anchor))
+    return f"{bd_rate(ours, theirs):+.1f} %"
 
 
-def _middle(result: Result, figure: str) -> str:
-    """Of the curve's middle point: that of the lowest or highest quality is nobody's."""
-    values = result.figures[figure]
-    return f"{values[len(values) // 2]:.2f}"
+def _within(curve: Curve, limits: tuple[float, float]) -> Curve:
+    """The part of a curve between two levels that it reaches, as points of PCHIP through it."""
+    low, high = limits
+    steps = range(_SAMPLES - 1)
+    levels = [*(low + (high - low) * step / (_SAMPLES - 1) for step in steps), high]
+    found = [(rate_at(level, curve), level) for level in levels]
+    points = [(rate, level) for rate, level in found if rate is not None]
+    return replace(curve, rates=[p[0] for p in points], levels=[p[1] for p in points])
+
+
+def _bytes(result: Result) -> str:
+    """Of a picture's file where the curve reaches the level; published curves have no files."""
+    figures = result.figures
+    if "bytes" not in figures:
+        return "–"
+    size = rate_at(LEVEL, replace(result.curve("psnr"), rates=figures["bytes"]))
+    return "–" if size is None else f"{size:.0f}"
+
+
+def _times(result: Result) -> list[str]:
+    """Milliseconds to encode and to decode at the point that is nearest to the level."""
+    if not result.is_measured:
+        return ["–", "–"]
+    distances = [abs(level - LEVEL) for level in result.curve("psnr").levels]
+    nearest = distances.index(min(distances))
+    keys = ("encoding_time", "decoding_time")
+    times = [1000 * result.figures[key][nearest] for key in keys]
+    return [f"{time:.1f}" if time < 10 else f"{time:.0f}" for time in times]
 
 
 def _points(model: Result) -> str:
@@ -111,8 +169,31 @@ def refreshed(text: str, content: str) -> str:
     return f"{before}{BEGIN}{content}{END}{after}"
 
 
+def plot_of(results: Sequence[Result]) -> bytes:
+    """The plot as a PNG, which says by a digest what it was drawn of."""
+    title = f"Kodak, {results[0].picture_count} pictures"
+    about = PngImagePlugin.PngInfo()
+    about.add_text(_SOURCES, _digest(results))
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(rd_plot(results, "psnr", "png", title))) as picture:
+        picture.save(buffer, "png", pnginfo=about, optimize=True)
+    return buffer.getvalue()
+
+
+def is_drawn_of(plot: Path, results: Sequence[Result]) -> bool:
+    """Whether a plot is there, and of these results."""
+    if not plot.exists():
+        return False
+    with Image.open(plot) as picture:
+        return bool(picture.info.get(_SOURCES) == _digest(results))
+
+
+def _digest(results: Sequence[Result]) -> str:
+    return sha256("".join(result.sha256 for result in results).encode()).hexdigest()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0 if the document is, or has been made, up to date."""
+    """The exit code: 0 if the document and its plot are, or have been made, up to date."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -120,15 +201,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     measured = [load_result(path) for path in sorted(RESULTS.glob("*.json"))]
     published = [load_result(anchor_file(name)) for name in PUBLISHED]
+    everything = [*measured, *published]
     text = DOCUMENT.read_text(encoding="utf-8")
     fresh = refreshed(text, section(measured, published))
     if arguments.check:
-        if fresh == text:
+        if fresh == text and is_drawn_of(PLOT, everything):
             return 0
-        print(f"{DOCUMENT.name}: stale, run tools/readme_kodak.py", file=sys.stderr)
+        print(f"{DOCUMENT.name} or its plot: stale, run tools/readme_kodak.py", file=sys.stderr)
         return 1
     DOCUMENT.write_text(fresh, encoding="utf-8")
-    PLOT.write_bytes(rd_plot([*measured, *published], "psnr", "png", "Kodak, 24 pictures"))
+    PLOT.write_bytes(plot_of(everything))
     return 0
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import run, write_card, write_whole
+from _common import best_validation, run, write_card, write_whole
 from compressai.models import CompressionModel
 
 from paoncodec import codecs, zoo
@@ -73,7 +73,7 @@ def ship(
     if settings is None:
         raise UsageError(f"{run_folder}: holds no run (config.json); give a run's directory")
     model, metadata = codecs.load_weights(directory.weights_file("best"))
-    best = _best_validation(directory, metadata["step"])
+    best = best_validation(directory, metadata["step"])
     trained_by = command or training_command(settings)
     tails = None
     if pictures is not None:
@@ -140,28 +140,6 @@ def held_out(pictures: Path, recipe: CodecRecipe) -> Iterator[torch.Tensor]:
     spec = CropSpec(config.validation_crop, flips=False, shrink=config.shrink)
     for crop in CropDataset(chosen, spec):
         yield crop.float() / 255
-
-
-def _best_validation(directory: RunDirectory, saved: str) -> dict[str, Any]:
-    """The record of the best validation, which must be that of the best weights.
-
-    Raises:
-        UsageError: the run has not validated, or file and metrics disagree.
-    """
-    validations = [
-        record
-        for record in directory.records()
-        if record.get("validation_loss") is not None  # null stands for one that is not finite
-    ]
-    if not validations:
-        raise UsageError(f"{directory.metrics_file}: no validation yet; let the run go on")
-    best = min(validations, key=lambda record: record["validation_loss"])
-    if best["step"] != int(saved):
-        raise UsageError(
-            f"{directory.weights_file('best')} is of step {saved}, the best validation of "
-            f"{directory.metrics_file} of step {best['step']}: these are not files of one run"
-        )
-    return best
 
 
 def training_command(settings: Mapping[str, Any]) -> str:

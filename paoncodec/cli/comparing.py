@@ -16,9 +16,14 @@ def warn_of_other_pictures(first: Result, other: Result) -> None:
     """A line on stderr if the two are of different pictures."""
     if first.has_pictures_of(other):
         return
-    sets = [f"{result.name} is of {result.dataset or 'a set'!r}" for result in (first, other)]
     click.echo(
-        f"{', '.join(sets)}, and these are not the same pictures: they are compared as much as the "
-        "codecs",
+        f"{_pictures(first)}, {_pictures(other)}, and these are not the same pictures: they are "
+        "compared as much as the codecs",
         err=True,
     )
+
+
+def _pictures(result: Result) -> str:
+    count = result.picture_count
+    pictures = "" if count is None else f" ({count} picture{'' if count == 1 else 's'})"
+    return f"{result.name} is of {result.dataset or 'a set'!r}{pictures}"

@@ -39,7 +39,7 @@ def dry_run(recipe: CodecRecipe, out: Path, tell: Callable[[str], None]) -> dict
         PaonError: what would end the run.
     """
     from paoncodec.codecs import load_weights
-    from paoncodec.codecs.recipe import CodecTask
+    from paoncodec.codecs.task import CodecTask
     from paoncodec.images.crops import find_unreadable
     from paoncodec.training import TrainingStopped, rehearse
 

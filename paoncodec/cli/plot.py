@@ -81,7 +81,7 @@ def _drawn(
     suffix: str,
     title: str | None,
 ) -> bytes:
-    from paoncodec.evaluation.plots import costs_plot, rd_plot, savings_plot
+    from paoncodec.evaluation.plots import costs_plot, rd_plot, savings_plot, without_cost
 
     if kind == "rd":
         return rd_plot([*measured, *beside], metric, suffix, title)
@@ -92,4 +92,7 @@ def _drawn(
         raise UsageError(f"nothing to compare with {anchor.name}: give a result file")
     if kind == "savings":
         return savings_plot(others, anchor, metric, suffix, title)
+    left_out = without_cost(others, cost)
+    if left_out:
+        click.echo(f"not drawn, as their files do not say {cost}: {', '.join(left_out)}", err=True)
     return costs_plot(others, anchor, cost, metric, suffix, title)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from paoncodec.cli.comparing import warn_of_other_pictures
 from paoncodec.cli.files import STREAM, check_output, write_output
 from paoncodec.cli.typed import typed_command
 from paoncodec.errors import UsageError
+
+if TYPE_CHECKING:
+    from paoncodec.evaluation.results import Result
 
 __all__ = ["report"]
 
@@ -58,16 +62,18 @@ def report(
 
     from paoncodec.evaluation.anchors import anchor_file
     from paoncodec.evaluation.report import Choice, build
-    from paoncodec.evaluation.results import Result, load_result
+    from paoncodec.evaluation.results import load_result
 
     results: list[Result] = []
     for path in sorted(place.glob("*.json")):
         try:
-            results.append(load_result(path))
+            results.append(_with_points(load_result(path)))
         except UsageError as error:
             click.echo(f"passed over: {error}", err=True)
     if not results:
-        raise UsageError(f"{folder} holds no result files: write some with `paoncodec eval --json`")
+        raise UsageError(
+            f"{folder} holds no result files of pictures: write some with `paoncodec eval --json`"
+        )
     results += [load_result(anchor_file(anchor)) for anchor in anchors]
     for result in results[1:]:
         warn_of_other_pictures(results[0], result)
@@ -82,6 +88,13 @@ def report(
     page = build(results, choice).encode()
     write_output(output, page, force)
     click.echo(f"{output}: {len(page) / 1e6:.1f} MB, {len(results)} codecs", err=True)
+
+
+def _with_points(result: Result) -> Result:
+    """The result; UsageError if no picture of it could be measured."""
+    if not result.figures["bpp"]:
+        raise UsageError(f"{result.path}: no picture of it could be measured")
+    return result
 
 
 def _title(dataset: str) -> str:

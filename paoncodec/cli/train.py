@@ -19,7 +19,8 @@ from paoncodec.quality import LMBDA_GRID
 
 if TYPE_CHECKING:
     from paoncodec.codecs.grid import Grid
-    from paoncodec.codecs.recipe import CodecRecipe, CodecTask
+    from paoncodec.codecs.recipe import CodecRecipe
+    from paoncodec.codecs.task import CodecTask
     from paoncodec.training import RunDirectory, Trainer
 
 __all__ = ["train"]
@@ -145,7 +146,7 @@ def train(
 
 def _carry_out(recipe: CodecRecipe, run: RunDirectory, resume: bool, out: str) -> Trainer:
     """Trains to the end, or leaves with SystemExit where a signal came."""
-    from paoncodec.codecs.recipe import CodecTask
+    from paoncodec.codecs.task import CodecTask
 
     task = CodecTask(recipe)
     again = f"paoncodec train --out {shlex.quote(out)} --resume"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from paoncodec import vision_zoo
 from paoncodec.errors import WeightsError
+from paoncodec.vision_zoo import VisionCard
 
 if TYPE_CHECKING:
     from paoncodec.evaluation.zoo_check import Finding
@@ -25,18 +27,15 @@ def zoo() -> None:
 @zoo.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: name → card.")
 def list_(as_json: bool) -> None:
-    """One line for each: name, qualities, size, and what is measured."""
-    from paoncodec.zoo import FOLDER, list_cards
-
-    cards = list_cards()
+    """One line for each: name, qualities or task, size, and what is measured."""
+    cards = _cards()
     if as_json:
-        click.echo(json.dumps({card.name: asdict(card) for card in cards}))
+        click.echo(json.dumps({name: asdict(card) for name, card in cards.items()}))
         return
-    width = max(len(card.name) for card in cards)
-    for card in cards:
-        megabytes = (FOLDER / f"{card.name}.safetensors").stat().st_size / 1e6
+    width = max(map(len, cards))
+    for name, card in cards.items():
         click.echo(
-            f"{card.name:<{width}}  {_qualities(card):<14} {megabytes:5.1f} MB  {_headline(card)}"
+            f"{name:<{width}}  {_what(card):<14} {_megabytes(card):5.1f} MB  {_headline(card)}"
         )
 
 
@@ -53,18 +52,19 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: name → findings.")
 def verify(names: tuple[str, ...], as_json: bool) -> None:
-    """Check NAMEs, or all: hash, loading, and the test picture, decoded and coded anew.
+    """Check NAMEs, or all: hash, loading, and what comes of the test picture.
 
     Exit code 5: something is not as the card says.
     """
+    from paoncodec.evaluation.vision_check import check_vision
     from paoncodec.evaluation.zoo_check import check
-    from paoncodec.zoo import list_cards
 
-    names = names or tuple(card.name for card in list_cards())
+    vision = {card.name for card in vision_zoo.list_vision_cards()}
+    names = names or tuple(_cards())
     findings: dict[str, list[Finding]] = {}
     for name in names:
         findings[name] = []
-        for finding in check(name):
+        for finding in check_vision(name) if name in vision else check(name):
             findings[name].append(finding)
             if not as_json:
                 mark = "ok   " if finding.right else "WRONG"
@@ -76,39 +76,67 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
         raise WeightsError(f"not as their card says: {', '.join(wrong)}; reinstall paoncodec")
 
 
-def _card(name: str) -> WeightsCard:
+def _cards() -> dict[str, WeightsCard | VisionCard]:
+    """All that ship: codecs, then vision models."""
     from paoncodec.zoo import list_cards
 
-    cards = {card.name: card for card in list_cards()}
+    cards: list[WeightsCard | VisionCard] = [*list_cards(), *vision_zoo.list_vision_cards()]
+    return {card.name: card for card in cards}
+
+
+def _card(name: str) -> WeightsCard | VisionCard:
+    cards = _cards()
     if name not in cards:
         raise WeightsError(f"no weights {name!r} in the zoo: choose one of {', '.join(cards)}")
     return cards[name]
+
+
+def _what(card: WeightsCard | VisionCard) -> str:
+    return card.task if isinstance(card, VisionCard) else _qualities(card)
+
+
+def _megabytes(card: WeightsCard | VisionCard) -> float:
+    from paoncodec import zoo
+
+    folder = vision_zoo.folder() if isinstance(card, VisionCard) else zoo.FOLDER
+    return (folder / f"{card.name}.safetensors").stat().st_size / 1e6
 
 
 def _qualities(card: WeightsCard) -> str:
     return "quality 1 to 6" if card.quality is None else f"quality {card.quality:g}"
 
 
-def _headline(card: WeightsCard) -> str:
+def _headline(card: WeightsCard | VisionCard) -> str:
     """The last data set's figures: that of the largest is measured last."""
     if not card.results:
         return "not measured"
     name, figures = list(card.results.items())[-1]
     return f"{name}: " + ", ".join(
-        f"{figures[key]:.{digits}f} {unit}"
-        for key, digits, unit in (("bpp", 3, "bpp"), ("psnr", 2, "dB"))
+        form.format(figures[key])
+        for key, form in (
+            ("bpp", "{:.3f} bpp"),
+            ("psnr", "{:.2f} dB"),
+            ("psnr-y", "{:.2f} dB"),
+            ("accuracy", "{:.2%} right"),
+        )
         if key in figures
     )
 
 
-def _page(card: WeightsCard) -> str:
-    rows: dict[str, Any] = {
-        "name": card.name,
-        "architecture": card.arch,
-        "options": ", ".join(f"{k} {v}" for k, v in card.config.items()),
-        "quality": _qualities(card).removeprefix("quality "),
-        "λ": "drawn for each picture" if card.lmbda is None else card.lmbda,
-        "metric": card.metric,
+def _page(card: WeightsCard | VisionCard) -> str:
+    rows: dict[str, Any] = {"name": card.name}
+    options = ", ".join(f"{k} {v}" for k, v in card.config.items())
+    if isinstance(card, VisionCard):
+        rows |= {"task": card.task, "network": card.network, "options": options}
+    else:
+        rows |= {
+            "architecture": card.arch,
+            "options": options,
+            "quality": _qualities(card).removeprefix("quality "),
+            "λ": "drawn for each picture" if card.lmbda is None else card.lmbda,
+            "metric": card.metric,
+        }
+    rows |= {
         "trained": f"{card.steps} steps, {card.minutes:.0f} minutes",
         "data": card.data,
         "command": card.command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -25,6 +26,10 @@ SHIFTS: Mapping[str, ShiftSpec] = {
     "static": StaticShift(1.0),
     "predicted": PredictedShift(),
 }
+
+
+#: How often a latent is taken to be coded by an escape, in training.
+_ESCAPES = 2.0**-14
 
 
 def shift_of(state: Mapping[str, Tensor], layer: str) -> str:
@@ -135,6 +140,8 @@ class ExactCodec(CompressionModel):
     def forward(self, x: Tensor, quality: float | Tensor | None = None) -> dict[str, Any]:
         y_hat, scales, means, z_likelihoods = self.distributions(x, quality)
         y_likelihoods = self.gaussian_conditional._likelihood(y_hat, scales, means)
+        if self.training:
+            y_likelihoods = _with_escapes(y_likelihoods, y_hat - means)
         y_likelihoods = self.gaussian_conditional.likelihood_lower_bound(y_likelihoods)
         return {
             "x_hat": self.synthesis(y_hat, quality),
@@ -306,6 +313,16 @@ class ExactCodec(CompressionModel):
         net = cls(**cls.config_of(state_dict).to_json())
         net.load_state_dict(state_dict)
         return net
+
+
+def _with_escapes(likelihoods: Tensor, errors: Tensor) -> Tensor:
+    """Likelihoods of latents that may stray however far from their means.
+
+    A Gaussian's vanish a few deviations out, and with them every gradient: a mean that is far off,
+    which costs much, would never be mended. What the coder makes of such a latent is an escape, and
+    bits for the logarithm of its error, twice: a Cauchy distribution.
+    """
+    return torch.lerp(likelihoods, 1 / (math.pi * (1 + errors.square())), _ESCAPES)
 
 
 def _of_one_rate(y: Tensor, quality: float | Tensor | None) -> Tensor:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from paoncodec.codecs.recipe import CodecRecipe, CodecTask
+from paoncodec.codecs.recipe import CodecRecipe
+from paoncodec.codecs.task import CodecTask
 from paoncodec.errors import UsageError
 from paoncodec.training import RunDirectory
 from paoncodec.training.changes import check_changes

@@ -30,6 +30,7 @@ from paoncodec.codecs.elic import ELICPaon
 from paoncodec.codecs.exact_codec import ExactCodec
 from paoncodec.codecs.mbt import MBTPaon
 from paoncodec.codecs.transfer import Place, copy_part, linear_part, parts
+from paoncodec.errors import UsageError
 from paoncodec.layers import PadeSpec, PaLaConv2d, PaLaConvTranspose2d
 from paoncodec.layers.base import PaLa
 
@@ -49,6 +50,46 @@ def quantisation_step(lmbda: float) -> float:
     coefficients' errors (RGB mean) and one bpp, hence Δ² = 3·12 / (2 ln 2 · λ · 255²).
     """
     return math.sqrt(36 / (2 * math.log(2) * lmbda * 255**2))
+
+
+def check_linear_start(model: nn.Module) -> None:
+    """Refuses a model whose transforms :func:`linear_start` cannot set.
+
+    Raises:
+        UsageError: g_a and g_s are not mirrored smooth [1/1] Padé layers or convolutions, 5×5 with
+            stride 2, of any number and widths, with nothing beside them but :data:`BETWEEN`.
+    """
+    sides = [_stages(getattr(model, name, ())) for name in ("g_a", "g_s")]
+    if not all(sides):
+        fault = "g_a or g_s has layers of another kind"
+    else:
+        widths = [[(layer.in_channels, layer.out_channels) for layer in side] for side in sides]
+        if widths[0] == [pair[::-1] for pair in reversed(widths[1])] and widths[0][0][0] == 3:
+            return
+        fault = "g_s does not mirror g_a"
+    raise UsageError(
+        f"start 'linear' does not fit {type(model).__name__}: {fault}; it takes smooth [1/1] Padé "
+        "layers or convolutions, 5x5 with stride 2: choose start 'random'"
+    )
+
+
+def _stages(layers: Any) -> list[Down | Up]:
+    """The stages of a transform; none where one of its layers does not fit."""
+    found = [layer for layer in layers if not isinstance(layer, BETWEEN)]
+    return found if all(_fits(layer) for layer in found) else []
+
+
+def _fits(layer: nn.Module) -> bool:
+    if isinstance(layer, PaLa):
+        wanted: tuple[Any, ...] = (5, 2, 2, 1, PadeSpec(1, 1, "smooth"))
+    elif isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        if layer.bias is None:
+            return False
+        wanted = ((5, 5), (2, 2), (2, 2), 1, None)
+    else:
+        return False
+    names = ("kernel_size", "stride", "padding", "groups", "spec")
+    return tuple(getattr(layer, name, None) for name in names) == wanted
 
 
 @torch.no_grad()

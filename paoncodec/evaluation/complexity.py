@@ -101,7 +101,13 @@ def macs_by_module(module: nn.Module, *inputs: Tensor) -> dict[str, int]:
     analysis = FlopCountAnalysis(module, inputs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.set_op_handle("aten::gather", _gather_macs)
-    analysis.set_op_handle("torchvision::deform_conv2d", _deform_macs)
+    # On a CPU deformable layers are an autograd function of ours, which is traced as one operation.
+    analysis.set_op_handle(
+        "torchvision::deform_conv2d",
+        lambda inputs, outputs: _deform_macs(inputs[0], inputs[1], outputs[0]),
+        "prim::PythonOp._Deform",
+        lambda inputs, outputs: _deform_macs(inputs[0], inputs[2], outputs[0]),
+    )
     with warnings.catch_warnings(), _evaluating(module):
         warnings.simplefilter("ignore")  # the tracer's, of what does not matter to a count
         return {name: int(count) for name, count in analysis.by_module().items()}
@@ -118,8 +124,8 @@ def _gather_macs(inputs: list[Any], outputs: list[Any]) -> int:
     return math.prod(_shape(outputs[0]))
 
 
-def _deform_macs(inputs: list[Any], outputs: list[Any]) -> int:
-    x, weight, out = _shape(inputs[0]), _shape(inputs[1]), _shape(outputs[0])
+def _deform_macs(features: Any, kernel: Any, output: Any) -> int:
+    x, weight, out = _shape(features), _shape(kernel), _shape(output)
     samples = x[0] * x[1] * math.prod(weight[2:]) * math.prod(out[2:])
     return math.prod(out) * math.prod(weight[1:]) + _INTERPOLATION * samples
 

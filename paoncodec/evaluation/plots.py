@@ -31,6 +31,7 @@ __all__ = [
     "rd_plot",
     "savings_plot",
     "styles",
+    "without_cost",
 ]
 
 #: Formats that `paoncodec plot` writes, by suffix.
@@ -178,9 +179,12 @@ def savings_plot(
     with _axes(picture_format, title) as (axes, content):
         axes.axhline(0, color=_GREY, linewidth=1)
         for result, style, label in zip(results, _styles_of(results), labels(results), strict=True):
-            levels, saved = savings(result.curve(metric), anchor.curve(metric))
+            curve, reference = result.curve(metric), anchor.curve(metric)
             line = _line(style, result.is_measured)
-            axes.plot(levels, saved, label=label, **line, markevery=max(1, len(levels) // 6))
+            axes.plot(*savings(curve, reference), **{**line, "marker": ""})
+            # Marks where the codec was measured; between them the curves are interpolated.
+            axes.plot(*_measured_savings(curve, reference), **{**line, "linestyle": ""})
+            axes.plot([], [], label=label, **line)
         axes.set_xlabel(METRICS[metric])
         axes.set_ylabel(f"Rate saved against {anchor.name}, %")
         axes.legend(loc="best")
@@ -228,6 +232,26 @@ def costs_plot(
         axes.set_ylabel(f"Rate saved against {anchor.name}, %")
         axes.legend(loc="best")
     return content.getvalue()
+
+
+def _measured_savings(curve: Curve, anchor: Curve) -> tuple[list[float], list[float]]:
+    """Level and saving in per cent of the points whose quality the anchor reaches."""
+    points = [
+        (level, 100 * (1 - rate / theirs))
+        for rate, level in zip(curve.rates, curve.levels, strict=True)
+        if (theirs := rate_at(level, anchor))
+    ]
+    return [level for level, _ in points], [saved for _, saved in points]
+
+
+def without_cost(results: Sequence[Result], cost: str) -> list[str]:
+    """Names of the results that do not say what they cost.
+
+    Args:
+        results: of whatever codecs.
+        cost: one of `COSTS`.
+    """
+    return [result.name for result in results if not any(COSTS[cost][1](result))]
 
 
 def _marks(

@@ -70,17 +70,26 @@ class Result:
         """Name of the set of pictures; empty if the file does not say."""
         return str(self.content.get("dataset", {}).get("name", ""))
 
+    @property
+    def picture_count(self) -> int | None:
+        """How many pictures the set has; None if the file does not say."""
+        count = self.content.get("dataset", {}).get("images")
+        return count if isinstance(count, int) else None
+
     def has_pictures_of(self, other: Result) -> bool:
         """Whether nothing speaks against both being of the same pictures.
 
-        The digests of the picture files decide where both have them, else the sets' names.
+        The digests of the picture files decide where both have them, else the sets' names and how
+        many pictures they have.
         """
         digests, names = (
             [result.content.get("dataset", {}).get(key) for result in (self, other)]
             for key in ("sha256", "name")
         )
-        first, second = digests if all(digests) else names
-        return not (first and second) or first == second
+        if all(digests):
+            return bool(digests[0] == digests[1])
+        pairs = names, [self.picture_count, other.picture_count]
+        return all(first == second for first, second in pairs if first and second)
 
     @property
     def is_measured(self) -> bool:

@@ -15,7 +15,8 @@ from types import TracebackType
 
 from torch import Tensor, nn
 
-from paoncodec.codecs.recipe import CodecRecipe, CodecTask
+from paoncodec.codecs.recipe import CodecRecipe
+from paoncodec.codecs.task import CodecTask
 from paoncodec.errors import UsageError
 from paoncodec.layers import Kind, PadeSpec
 from paoncodec.layers.base import PaLa

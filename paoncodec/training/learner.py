@@ -64,7 +64,8 @@ class Learner:
     def step(self, parts: list[tuple[range, Loaded]], factor: float) -> dict[str, float]:
         """Learns from this process's micro-batches, together with the others.
 
-        Where loss or gradient is not finite, nothing sees the step: no optimiser, nor the average.
+        Where loss or gradient is not finite, nothing sees the step: no optimiser, nor the average,
+        nor what the model keeps of its batches, as batch normalisation does.
 
         Args:
             parts: numbers of the samples of each micro-batch, and what was loaded for them.
@@ -78,6 +79,7 @@ class Learner:
             optimizer.zero_grad()
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
+        kept = [buffer.detach().clone() for buffer in self._task.model.buffers()]
         loss, figures = self._backward(parts)
         norms = [self._clip(optimizer) for optimizer in self.optimizers]
         if all(map(math.isfinite, (loss, *norms))):
@@ -85,6 +87,10 @@ class Learner:
                 self._scaler.step(optimizer)
             self.average.update_parameters(self._task.model)
             figures["gradient_norm"] = norms[0]
+        else:
+            with torch.no_grad():
+                for buffer, value in zip(self._task.model.buffers(), kept, strict=True):
+                    buffer.copy_(value)
         self._scaler.update()
         return figures
 

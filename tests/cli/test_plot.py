@@ -46,6 +46,21 @@ def test_wrong_words_are_refused(run, tmp_path, monkeypatch, words, reason):
     assert not list(tmp_path.iterdir())
 
 
+def test_results_without_the_cost_are_named(run, tmp_path):
+    for name, time in (("timed", [1, 2]), ("untimed", [])):
+        results = {
+            "bpp": [0.1, 0.4],
+            "psnr-rgb": [28, 32],
+            **({"decoding_time": time} if time else {}),
+        }
+        (tmp_path / f"{name}.json").write_text(json.dumps({"name": name, "results": results}))
+    files = [tmp_path / "timed.json", tmp_path / "untimed.json"]
+    words = ("--anchor", "mbt2018", "--kind", "costs", "-o", tmp_path / "costs.svg")
+    outcome = run("plot", *files, *words)
+    assert outcome.exit_code == 0
+    assert "not drawn, as their files do not say decoding-time: untimed\n" in outcome.stderr
+
+
 def test_other_pictures_are_pointed_out(run, tmp_path):
     results = {"bpp": [0.1, 0.2], "psnr-rgb": [30, 32]}
     path = tmp_path / "ours.json"

@@ -36,6 +36,14 @@ def test_a_page(run, folder, tmp_path):
     assert f"paoncodec report {folder} --output {out}" in page
 
 
+def test_a_run_in_which_every_picture_failed_is_passed_over(run, folder, tmp_path):
+    (folder / "failed.json").write_text('{"name": "failed", "results": {"bpp": []}}')
+    outcome = run("report", folder, "-o", tmp_path / "report.html")
+    assert outcome.exit_code == 0
+    assert "failed.json: no picture of it could be measured" in outcome.stderr
+    assert '"name": "failed"' not in (tmp_path / "report.html").read_text()
+
+
 def test_to_stdout(run, folder):
     outcome = run("report", folder, "-o", "-", "--title", "Mine")
     assert outcome.stdout.startswith(b"<!doctype html>")

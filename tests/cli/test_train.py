@@ -64,7 +64,7 @@ def tiny(pictures: Path, tmp_path: Path) -> Path:
 
 def patch_loss(monkeypatch: pytest.MonkeyPatch, before: dict[int, Any], factor: float = 1) -> None:
     """Does ``before[n]()`` ahead of the n-th loss, counted from 1; multiplies losses."""
-    from paoncodec.codecs.recipe import CodecTask
+    from paoncodec.codecs.task import CodecTask
 
     plain, calls = CodecTask.loss, iter(range(1, 10**6))
 
@@ -481,7 +481,7 @@ def test_a_directory_that_cannot_be_made_is_a_usage_error(run, pictures):
 KILLED = """
 import os, signal, sys
 from paoncodec.cli import main
-from paoncodec.codecs.recipe import CodecTask
+from paoncodec.codecs.task import CodecTask
 from paoncodec.training import engine
 
 engine.provenance = dict

@@ -15,7 +15,8 @@ from PIL import Image
 
 from paoncodec.codecs import load_weights
 from paoncodec.codecs.grid import Grid
-from paoncodec.codecs.recipe import CodecRecipe, CodecTask
+from paoncodec.codecs.recipe import CodecRecipe
+from paoncodec.codecs.task import CodecTask
 from paoncodec.errors import UsageError, WeightsError
 from paoncodec.training import RunDirectory, TrainConfig, Trainer
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,9 @@ from compressai.models.utils import conv, deconv
 from torch import Tensor, nn
 
 from paoncodec.codecs import ELICPaon, MBTPaon, build
-from paoncodec.codecs.recipe import rate_distortion
 from paoncodec.codecs.starts import (
     carry_over,
+    check_linear_start,
     entropy_start,
     from_compressai,
     hyper_start,
@@ -27,6 +28,8 @@ from paoncodec.codecs.starts import (
     quantisation_step,
     rescale_latents,
 )
+from paoncodec.codecs.task import rate_distortion
+from paoncodec.errors import UsageError
 from paoncodec.layers import PaLaConv2d, PaLaConvTranspose2d
 from paoncodec.layers.base import PaLa
 
@@ -482,3 +485,48 @@ def test_options_that_change_nothing(elic2022: nn.Module) -> None:
     assert again.config.attention
     with pytest.raises(ValueError, match="there are no weights for"):
         carry_over(whole, x, blocks=4)
+
+
+# Which models the linear start fits
+
+
+def transforms(*layers: nn.Module, mirror: tuple[nn.Module, ...] = ()) -> nn.Module:
+    model = nn.Module()
+    model.g_a, model.g_s = nn.Sequential(*layers), nn.Sequential(*mirror)
+    return model
+
+
+def down(i: int, o: int, **options: Any) -> nn.Module:
+    return PaLaConv2d(i, o, **{"kernel_size": 5, "stride": 2, **options})
+
+
+def up(i: int, o: int) -> nn.Module:
+    return PaLaConvTranspose2d(i, o, 5, stride=2)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Linear(3, 3),
+        transforms(),
+        transforms(nn.Conv2d(3, 8, 5, 1, 2), mirror=(up(8, 3),)),
+        transforms(nn.Conv2d(3, 8, 5, 2, 2, bias=False), mirror=(up(8, 3),)),
+        transforms(down(3, 8), nn.ReLU(), down(8, 8), mirror=(up(8, 8), up(8, 3))),
+        transforms(down(3, 8, kernel_size=3), mirror=(up(8, 3),)),
+        transforms(down(3, 8, stride=1), mirror=(up(8, 3),)),
+        transforms(down(3, 8, degrees=(2, 1)), mirror=(up(8, 3),)),
+        transforms(down(3, 8, kind="absolute"), mirror=(up(8, 3),)),
+        transforms(down(3, 8), down(8, 8), mirror=(up(8, 3),)),
+        transforms(down(3, 8), down(8, 12), mirror=(up(12, 6), up(6, 3))),
+        transforms(down(1, 8), mirror=(up(8, 1),)),
+    ],
+)
+def test_a_model_that_the_linear_start_does_not_fit_is_refused(model: nn.Module) -> None:
+    with pytest.raises(UsageError, match=r"start 'linear' does not fit .*start 'random'"):
+        check_linear_start(model)
+
+
+def test_the_linear_start_fits_any_depth() -> None:
+    check_linear_start(transforms(down(3, 8), mirror=(up(8, 3),)))
+    check_linear_start(transforms(*[down(3, 3)] * 5, mirror=(up(3, 3),) * 5))
+    check_linear_start(transforms(nn.Conv2d(3, 8, 5, 2, 2), mirror=(deconv(8, 3),)))

@@ -8,7 +8,14 @@ import pytest
 
 from paoncodec.errors import UsageError
 from paoncodec.evaluation.anchors import anchor_file, anchor_names
-from paoncodec.evaluation.plots import costs_plot, labels, rd_plot, savings_plot, styles
+from paoncodec.evaluation.plots import (
+    costs_plot,
+    labels,
+    rd_plot,
+    savings_plot,
+    styles,
+    without_cost,
+)
 from paoncodec.evaluation.results import SCHEMA, load_result
 
 POINTS = [(0.1, 28.0), (0.2, 30.0), (0.4, 32.0), (0.8, 34.5)]
@@ -92,6 +99,12 @@ def test_savings(measured):
     assert "<!-- ours -->" in svg
 
 
+def test_savings_have_a_mark_for_each_point_in_reach(measured):
+    svg = savings_plot([measured("ours", 0.8)], measured("theirs"), "psnr", "svg").decode()
+    marks = re.findall(r"<use [^>]*fill: #d55e00", svg)
+    assert len(marks) == len(POINTS) + 1  # and the legend's
+
+
 def test_costs(measured):
     ours, theirs = measured("ours", 0.8), measured("theirs")
     svg = costs_plot([ours], theirs, "decoding-time", "psnr", "svg").decode()
@@ -99,6 +112,8 @@ def test_costs(measured):
     with pytest.raises(UsageError, match="no result has kmac"):
         costs_plot([ours], theirs, "kmac", "psnr", "svg")
     counted = measured("counted", 0.8, complexity={"decoder_kmac_per_pixel": 108.0})
+    assert without_cost([counted, ours], "kmac") == ["ours"]
+    assert without_cost([counted, ours], "decoding-time") == []
     svg = costs_plot([counted, ours], theirs, "kmac", "psnr", "svg").decode()
     assert "<!-- counted -->" in svg
     assert "<!-- ours -->" not in svg

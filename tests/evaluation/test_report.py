@@ -49,7 +49,8 @@ def results(tmp_path_factory, pictures, variable_weights) -> list[Result]:
 
 @pytest.fixture(scope="module")
 def page(results) -> str:
-    return build(results, Choice(title="A <title>", command=["paoncodec", "report", "a b"]))
+    command = ["paoncodec", "report", "a b"]
+    return build(results, Choice(title="A <title>", reference="mbt2018", command=command))
 
 
 def data_of(page: str) -> dict:

@@ -73,6 +73,10 @@ def test_what_is_no_result_file_is_refused(tmp_path, content):
         ({"name": "mine", "sha256": "a"}, {"name": "kodak", "sha256": "a"}, True),
         ({"name": "kodak", "sha256": "a"}, {"name": "kodak"}, True),
         ({"name": "kodak"}, {}, True),
+        ({"name": "kodak", "images": 24}, {"name": "kodak", "images": 24}, True),
+        ({"name": "kodak", "images": 1}, {"name": "kodak", "images": 24}, False),
+        ({"images": 1, "sha256": "a"}, {"images": 24}, False),
+        ({"images": 24}, {"name": "kodak"}, True),
     ],
 )
 def test_whether_pictures_are_the_same(result_file, first, second, same):

@@ -31,7 +31,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Cases:
 def segmenter() -> Segmenter:
     torch.manual_seed(0)
     model = build("pure-resunet", len(CLASSES), OPTIONS).eval()
-    return Segmenter(model, tuple(CLASSES.values()), (-160.0, 300.0), {})
+    return Segmenter(model, tuple(CLASSES.values()), (-160.0, 300.0))
 
 
 def measured(cases: Cases, segmenter: Segmenter, name: str = "tiny") -> dict:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from paoncodec import codecs
 from paoncodec.errors import UsageError
 from paoncodec.images import read_image
 
@@ -42,10 +43,26 @@ def kodak(tmp_path_factory) -> Path:
     return folder
 
 
-def test_figure_6(figure, kodak, variable_weights, tiny_weights, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Makes weights of an untrained small codec, λ = 0.013, and gives their path."""
+
+    def make(arch: str, **options) -> str:
+        path = tmp_path_factory.mktemp("weights") / "some.safetensors"
+        sizes = {"N": 6, "M": 8, "shift": "none"}
+        codecs.save_weights(
+            codecs.build(arch, {**sizes, **options}), path, arch, {"lmbda": "0.013"}
+        )
+        return str(path)
+
+    return make
+
+
+def test_figure_6(figure, kodak, variable_weights, weights, tmp_path, capsys):
     words = ["--images", str(kodak), "--out", str(tmp_path), "--plain", str(variable_weights)]
-    figure(6).main([*words, "--gdn", str(tiny_weights)])
-    said = capsys.readouterr().out
+    figure(6).main([*words, "--gdn", weights("mbt-paon", gdn=True)])
+    said, warned = capsys.readouterr()
+    assert "mbt-paon is of 'kodak0' (3 pictures), mbt2018 is of 'kodak' (24 pictures)" in warned
     assert "measured | claimed in the paper" in said
     assert "saves more than 6 %" in said
     assert "1 point(s), 4 are the least" in said
@@ -60,9 +77,25 @@ def test_figure_6_of_nothing(figure, kodak, tmp_path, capsys):
     assert "nothing to measure" in capsys.readouterr().err
 
 
-def test_figure_7(figure, kodak, variable_weights, tmp_path, capsys):
-    words = ["--images", str(kodak), "--out", str(tmp_path), "--elic-paon", str(variable_weights)]
-    figure(7).main(words)
+@pytest.mark.parametrize(
+    ("number", "option", "message"),
+    [
+        (6, "--gdn", r"weights of mbt-paon with gdn: False; .* of mbt-paon with gdn: True"),
+        (7, "--elic-paon", r"weights of mbt-paon; the curve is of elic-paon"),
+    ],
+)
+def test_weights_of_another_network_make_no_curve(
+    figure, kodak, tiny_weights, tmp_path, number, option, message
+):
+    words = ["--images", str(kodak), "--out", str(tmp_path), option, str(tiny_weights)]
+    with pytest.raises(UsageError, match=message):
+        figure(number).main(words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_figure_7(figure, kodak, weights, tmp_path, capsys):
+    elic = weights("elic-paon", groups=[4, 4], channel_widths=[8], channel_kernels=[3, 1])
+    figure(7).main(["--images", str(kodak), "--out", str(tmp_path), "--elic-paon", elic])
     said = capsys.readouterr().out
     # Computed from the published curves that ship: ELIC's paper and cheng2020-anchor.
     assert "elic2022                 -9." in said or "elic2022                 -10." in said

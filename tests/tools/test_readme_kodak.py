@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 
 import pytest
 
@@ -55,16 +57,38 @@ def measured(tmp_path):
     ]
 
 
-def test_a_row_has_the_rates_against_both_anchors_and_the_times(kodak_tool, measured):
+def test_a_row_has_bytes_times_and_rates(kodak_tool, measured):
     published = [load_result(anchor_file("vtm"))]
-    lines = kodak_tool.section(measured, published).splitlines()
-    assert lines[2].startswith("| `ours` | -50.0 % (pictures -50.0 ± 0.0) | -37.5 %")
-    assert lines[2].endswith("| 9.00 | 2.00 |")
-    assert lines[3].startswith("| jpeg | 0 | +25.0 %")
-    assert lines[4].startswith("| webp | -20.0 %")
-    assert "| 0 |" in lines[4]
-    assert lines[5].startswith("| vtm, published | -")
-    assert lines[5].endswith("| – | – |")
+    text = kodak_tool.section(measured, published)
+    assert text.startswith("BD-rates over 26.14 to 35.00 dB, which all curves cover:\n")
+    head, _, *lines = text.splitlines()[2:8]
+    assert head.startswith("| codec | bytes at 32 dB | encode, ms | decode, ms | BD-rate to jpeg |")
+    # 32 dB is the third point: 300 bytes, 9 seconds to encode.
+    assert lines[0] == "| `ours` | 300 | 9000 | 2000 | -50.0 % | – |"
+    assert lines[1] == "| jpeg | 600 | 9000 | 2000 | – | -50.0 % |"
+    assert lines[2] == "| webp | 480 | 9000 | 2000 | -20.0 % | -37.5 % |"
+    assert lines[3].startswith("| vtm, published | – | – | – | -")
+
+
+def test_short_times_keep_a_digit(kodak_tool, measured):
+    content = {**measured[1].content}
+    content["results"] = {**content["results"], "decoding_time": [0.0036] * 4}
+    quick = dataclasses.replace(measured[1], content=content)
+    lines = kodak_tool.section([measured[0], quick], []).splitlines()
+    assert "| 9000 | 3.6 |" in lines[5]
+
+
+def test_the_rate_is_that_of_the_common_range(kodak_tool, tmp_path):
+    jpeg = curve(tmp_path, "jpeg", [0.1, 0.3, 0.6, 1.2])
+    # Half the rate from 29 dB on; what it does below is beyond webp's curve, and is not compared.
+    ours = curve(tmp_path, "ours", [0.1, 0.15, 0.3, 0.6], "paoncodec")
+    webp = curve(tmp_path, "webp", [0.3, 0.6, 1.2, 2.4])
+    shifted = {**webp.content["results"], "psnr-rgb": [29, 32, 35, 38]}
+    webp = dataclasses.replace(webp, content={**webp.content, "results": shifted})
+    text = kodak_tool.section([ours, jpeg, webp], [])
+    assert text.startswith("BD-rates over 29.00 to 35.00 dB")
+    rate = float(re.search(r"`ours` .* (-\d+\.\d) % \| –", text).group(1))
+    assert rate == pytest.approx(-50, abs=2)  # the curve's bend at 29 dB is smoothed
 
 
 def test_points_of_a_model_stand_below(kodak_tool, measured):
@@ -73,9 +97,23 @@ def test_points_of_a_model_stand_below(kodak_tool, measured):
     assert text.count("point by point") == 1
 
 
-def test_without_an_anchor_there_is_no_table(kodak_tool, measured):
-    with pytest.raises(UsageError, match="no result file of webp"):
-        kodak_tool.section(measured[:2], [])
+def test_without_jpeg_a_model_or_the_same_pictures_there_is_no_table(kodak_tool, measured):
+    with pytest.raises(UsageError, match="no result file of jpeg"):
+        kodak_tool.section([measured[0], measured[2]], [])
+    with pytest.raises(UsageError, match="no result file of a model"):
+        kodak_tool.section(measured[1:], [])
+    few = {**measured[1].content, "dataset": {"name": "kodak", "images": 1}}
+    jpeg = dataclasses.replace(measured[1], content=few)
+    with pytest.raises(UsageError, match="of other pictures"):
+        kodak_tool.section([measured[0], jpeg], [load_result(anchor_file("vtm"))])
+
+
+def test_the_plot_knows_what_it_was_drawn_of(kodak_tool, measured, tmp_path):
+    plot = tmp_path / "plot.png"
+    assert not kodak_tool.is_drawn_of(plot, measured)
+    plot.write_bytes(kodak_tool.plot_of(measured))
+    assert kodak_tool.is_drawn_of(plot, measured)
+    assert not kodak_tool.is_drawn_of(plot, measured[:2])
 
 
 def test_only_what_is_between_the_markers_changes(kodak_tool):

@@ -188,6 +188,44 @@ def test_a_non_finite_gradient_behind_a_finite_loss_is_skipped_too(
     assert all(torch.isfinite(p).all() for p in trainer.task.model.parameters())
 
 
+def test_running_statistics_do_not_see_a_skipped_step(toy: type[Any], tmp_path: Path) -> None:
+    """Once not finite they would stay so."""
+
+    class Task(toy):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            self.model = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1))
+
+        def start(self) -> None:
+            """Whatever it was made with."""
+
+        def loss(
+            self, model: Any, batch: torch.Tensor, samples: Any
+        ) -> tuple[torch.Tensor, dict[str, float]]:
+            bad = samples.numbers.start // self.config.batch_size in self.bad_steps
+            loss = model(batch * torch.inf if bad else batch).square().mean()
+            return loss, {"loss": loss.item()}
+
+        def pictures(self, model: Any) -> dict[str, torch.Tensor]:
+            return {}
+
+        def export(self, model: Any, path: str, metadata: dict[str, str]) -> None:
+            Path(path).write_text(metadata["step"])
+
+    task = Task(config(), bad_steps=(2,))
+    norm, seen = task.model[0], []
+    trainer = Trainer(task, RunDirectory(tmp_path / "run"))
+    trainer.listener = lambda progress: seen.append(
+        (norm.running_mean.clone(), int(norm.num_batches_tracked))
+    )
+    trainer.fit()
+    assert trainer.skipped == 1
+    assert torch.equal(seen[2][0], seen[1][0])
+    assert [count for _, count in seen[:4]] == [1, 2, 2, 3]
+    assert torch.isfinite(seen[-1][0]).all()
+    assert not torch.equal(seen[3][0], seen[2][0])
+
+
 def test_a_loss_that_stays_non_finite_stops_with_the_step(toy: type[Any], tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     task = toy(config(checkpoint_minutes=0), bad_steps=(1, 4, 5, 6))

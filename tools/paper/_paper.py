@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from paoncodec.cli.comparing import warn_of_other_pictures
 from paoncodec.cli.errors import reporting
+from paoncodec.codecs import load_weights
 from paoncodec.errors import UsageError
 from paoncodec.evaluation.anchors import anchor_file
 from paoncodec.evaluation.bdrate import bd_rate
@@ -29,6 +31,30 @@ class Claim:
 
     curve: str
     text: str
+
+
+def check_network(path: str, arch: str, **options: object) -> None:
+    """Refuses weights of another network than a curve is named after.
+
+    Args:
+        path: of the weights.
+        arch: their architecture.
+        **options: of it, as the weights' configuration has them.
+
+    Raises:
+        UsageError: they are something else.
+        WeightsError: they cannot be read.
+    """
+    model, metadata = load_weights(path)
+    config = model.config.to_json()
+    found = {name: config.get(name) for name in options}
+    if metadata["arch"] == arch and found == options:
+        return
+    wanted, is_there = (
+        " with ".join([kind, *(f"{name}: {value}" for name, value in details.items())])
+        for kind, details in ((arch, options), (metadata["arch"], found))
+    )
+    raise UsageError(f"{path}: weights of {is_there}; the curve is of {wanted}")
 
 
 def measured_curve(
@@ -73,7 +99,9 @@ def draw(figure: str, results: Sequence[Result], anchor: Result, out: Path) -> l
 
 
 def report(results: Sequence[Result], anchor: Result, claims: Sequence[Claim]) -> str:
-    """BD-rates measured here beside what the paper claims."""
+    """BD-rates measured here beside what the paper claims; says so where pictures differ."""
+    for result in results:
+        warn_of_other_pictures(result, anchor)
     said = {claim.curve: claim.text for claim in claims}
     lines = [f"BD-rate against {anchor.name} (PSNR, PCHIP), measured | claimed in the paper"]
     for result in results:

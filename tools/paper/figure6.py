@@ -10,7 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from _paper import Claim, draw, measured_curve, options_of, parser_of, published, report, run
+from _paper import (
+    Claim,
+    check_network,
+    draw,
+    measured_curve,
+    options_of,
+    parser_of,
+    published,
+    report,
+    run,
+)
 
 PLAIN, GDN = "mbt-paon", "mbt-paon-gdn"
 # IV-B3 and the caption of figure 6.
@@ -28,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     curves = {PLAIN: arguments.plain, GDN: arguments.gdn}
     if not any(curves.values()):
         parser.error("nothing to measure: give --plain, --gdn or both")
+    for name, weights in curves.items():
+        for path in weights or ():
+            check_network(path, "mbt-paon", gdn=name == GDN)
     options, anchor = options_of(arguments), published("mbt2018")
     results = [
         measured_curve(name, weights, arguments.images, arguments.out, options)

@@ -10,7 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from _paper import Claim, draw, measured_curve, options_of, parser_of, published, report, run
+from _paper import (
+    Claim,
+    check_network,
+    draw,
+    measured_curve,
+    options_of,
+    parser_of,
+    published,
+    report,
+    run,
+)
 
 NAME = "elic-paon"
 # IV-B3: "saves more than 1 % bit rate compared to the original ELIC", both against Cheng 2020.
@@ -21,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--elic-paon", nargs="+", required=True, metavar="WEIGHTS")
     arguments = parser.parse_args(argv)
+    for path in arguments.elic_paon:
+        check_network(path, NAME)
     options, anchor = options_of(arguments), published("cheng2020-anchor")
     ours = measured_curve(NAME, arguments.elic_paon, arguments.images, arguments.out, options)
     results = [ours, published("elic2022")]

@@ -11,4 +11,4 @@ __all__ = ["vision"]
 
 @click.group(cls=LazyGroup, package=__name__, names=("train", "eval", "predict", "phantoms"))
 def vision() -> None:
-    """Networks of Padé neurons and product units for super-resolution and segmentation."""
+    """Networks of Padé neurons and product units: to enlarge, classify and segment."""

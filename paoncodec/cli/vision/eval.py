@@ -1,4 +1,4 @@
-"""`paoncodec vision eval`: how good a network is on pictures that it has not seen."""
+"""`paoncodec vision eval`: how good a network is on what it has not seen."""
 
 from __future__ import annotations
 
@@ -16,38 +16,53 @@ from paoncodec.cli.files import STREAM, check_output, write_output
 from paoncodec.cli.pictures import dataset_name, named_images
 from paoncodec.cli.progress import progress
 from paoncodec.cli.typed import typed_command
+from paoncodec.cli.vision.foreign import refuse_foreign
+from paoncodec.cli.vision.tables import TABLES
 from paoncodec.errors import ImageError, UsageError
+from paoncodec.vision_zoo import resolve_vision
 
 __all__ = ["eval"]
+
+_OWN = {
+    "superres": ("bicubic", "low", "lpips_weights"),
+    "classification": (),
+    "segmentation": ("against",),
+}
 
 Upscaler = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
 
 @click.command("eval")
+@click.option("--task", type=click.Choice(list(_OWN)), required=True, help="What it is for.")
+@click.option("--model", metavar="MODEL", help="Name in the zoo, or file that training has made.")
 @click.option(
-    "--task", type=click.Choice(["superres", "segmentation"]), required=True, help="What it is for."
+    "--bicubic", type=click.Choice(["2", "4"]), help="superres: bicubic enlargement instead."
 )
-@click.option("--model", metavar="WEIGHTS", help="File that training has made.")
-@click.option("--bicubic", type=click.Choice(["2", "4"]), help="Bicubic enlargement instead.")
 @click.option(
     "--images",
     "folders",
     multiple=True,
     required=True,
     metavar="DIR",
-    help="The large originals; repeatable. Of segmentation, one folder with a dataset.json.",
+    help="superres: the large originals; repeatable. classification: as --data of training; its "
+    "test part, if it has parts. segmentation: as --data of training; its validation cases.",
 )
 @click.option(
     "--low",
     metavar="DIR",
-    help="The small pictures, under the same names.  [default: made by bicubic reduction]",
+    help="superres: the small pictures, under the same names.  [default: made by bicubic "
+    "reduction]",
 )
 @click.option("--json", "output", metavar="FILE", help="Result file to write, - for stdout.")
 @click.option("--name", help="Of the model.  [default: that of its file]")
 @click.option("--dataset", help="What the pictures are.  [default: the folder's name]")
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
-@click.option("--lpips-weights", metavar="FILE", help="Torchvision's AlexNet: adds LPIPS.")
-@click.option("--against", metavar="FILE", help="Segmentation: result file to compare with.")
+@click.option(
+    "--lpips-weights", metavar="FILE", help="superres: torchvision's AlexNet: adds LPIPS."
+)
+@click.option(
+    "--against", metavar="RESULT", help="segmentation: result file of another network to compare."
+)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing result file.")
 def eval(
     task: str,
@@ -63,24 +78,53 @@ def eval(
     against: str | None,
     force: bool,
 ) -> None:
-    """Measure enlarged pictures, or segmented volumes, against what they should be.
+    """Measure enlarged pictures against their originals, or labels of pictures and voxels against
+    the true ones.
 
-    PSNR of RGB, PSNR and SSIM of Y, each without a border as wide as the scale, all means over the
-    pictures. Of segmentation, Dice of each class and its mean over cases, with 95% intervals, and
-    with --against Wilcoxon's signed-rank test. Exit code 3: some could not be measured; they are
-    named, and left out.
+    superres: PSNR of RGB, PSNR and SSIM of Y, each without a border as wide as the scale, all means
+    over the pictures. classification: the share of right labels, and the mean cross entropy.
+    segmentation: Dice of each class and its mean over the cases, with 95% intervals; with --against
+    also the differences, tested by Wilcoxon's signed ranks.
+
+    Exit code 3: some pictures or cases could not be measured; they are named, and left out.
     """
+    refuse_foreign(task, _OWN)
     if output not in (None, STREAM):
         check_output(str(output), STREAM, force)
-    if task == "segmentation":
-        from paoncodec.cli.vision import segmentation
 
-        segmentation.refuse(bicubic=bicubic, low=low, lpips_weights=lpips_weights)
-        _set_threads(threads)
-        segmentation.evaluate(model, folders, against, output, name, dataset, force)
-        return
-    if against is not None:
-        raise UsageError("--against: only an option of --task segmentation")
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    called = name or ("bicubic" if model is None else Path(model).name.removesuffix(".safetensors"))
+    if task == "superres":
+        found = _superres(model, bicubic, folders, low, lpips_weights, called, dataset)
+    elif task == "classification":
+        found = _classification(model, folders, called, dataset)
+    else:
+        found = _segmentation(model, folders, against, called, dataset)
+    text = json.dumps(found, indent=1, allow_nan=False) + "\n"
+    if output not in (None, STREAM):
+        write_output(str(output), text.encode(), force)
+    click.echo(text if output == STREAM else TABLES[task](found), nl=output != STREAM)
+    count = len(found["failures"])
+    if count:
+        rows, what = ("cases", "cases") if "cases" in found else ("images", "pictures")
+        raise ImageError(
+            f"{count} of {count + len(found[rows])} {what} could not be measured and are "
+            "left out of the means: they are named above"
+        )
+
+
+def _superres(
+    model: str | None,
+    bicubic: str | None,
+    folders: tuple[str, ...],
+    low: str | None,
+    lpips_weights: str | None,
+    name: str,
+    dataset: str | None,
+) -> dict[str, Any]:
     if (model is None) == (bicubic is None):
         raise UsageError("what is measured is --model or --bicubic: give one of them")
     if low is not None and not Path(low).is_dir():
@@ -88,7 +132,6 @@ def eval(
 
     from paoncodec.evaluation.superres import Options, evaluate
 
-    _set_threads(threads)
     scale, upscaler = _upscaler(model, bicubic)
     images = named_images(folders)
     with progress(len(images)) as bar:
@@ -98,31 +141,99 @@ def eval(
             if fault:
                 bar.say(f"{image}: {fault}")
 
-        found = evaluate(
+        return evaluate(
             images,
             upscaler,
             Options(scale, Path(low) if low else None, lpips_weights),
-            name=name or ("bicubic" if model is None else Path(model).stem),
+            name=name,
             dataset=dataset or dataset_name(folders),
             command=typed_command(),
             progress=hear,
         )
-    text = json.dumps(found, indent=1, allow_nan=False) + "\n"
-    if output not in (None, STREAM):
-        write_output(str(output), text.encode(), force)
-    click.echo(text if output == STREAM else _table(found), nl=output != STREAM)
-    if found["failures"]:
-        raise ImageError(
-            f"{len(found['failures'])} of {len(images)} pictures could not be measured and are "
-            "left out of the means: they are named above"
+
+
+def _classification(
+    model: str | None, folders: tuple[str, ...], name: str, dataset: str | None
+) -> dict[str, Any]:
+    place = _place(folders)
+
+    from paoncodec.evaluation.classification import evaluate
+    from paoncodec.vision.classification import load_weights
+    from paoncodec.vision.classification.data import read_images
+
+    network, _ = load_weights(_weights(model, "classification"))
+    images = read_images(place, "test", network.size).of_classes(network.classes)
+    with progress(len(images)) as bar:
+        for _, error in images.faults:
+            bar.say(str(error))
+        return evaluate(
+            images,
+            network,
+            name=name,
+            dataset=dataset or dataset_name(folders),
+            command=typed_command(),
+            progress=bar.step,
         )
 
 
-def _set_threads(threads: int | None) -> None:
-    import torch
+def _segmentation(
+    model: str | None,
+    folders: tuple[str, ...],
+    against: str | None,
+    name: str,
+    dataset: str | None,
+) -> dict[str, Any]:
+    place = _place(folders)
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    from paoncodec.evaluation import segmentation as measuring
+    from paoncodec.vision.segmentation import load_weights
+    from paoncodec.vision.segmentation.data import validation_cases
+
+    segmenter, _ = load_weights(_weights(model, "segmentation"))
+    first = None if against is None else measuring.read_result(against)
+    cases = validation_cases(place, segmenter.classes)
+    with progress(len(cases)) as bar:
+
+        def hear(case: str, fault: str | None) -> None:
+            bar.step(case)
+            if fault:
+                bar.say(f"{case}: {fault}")
+
+        found = measuring.evaluate(
+            cases,
+            segmenter,
+            measuring.Options(),
+            name=name,
+            dataset=dataset or dataset_name(folders),
+            command=typed_command(),
+            progress=hear,
+        )
+    if first is not None:
+        found["against"] = measuring.comparison(first, found)
+    return found
+
+
+def _place(folders: tuple[str, ...]) -> Path:
+    """The only one.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if len(folders) > 1:
+        raise UsageError(f"--images {' '.join(folders)}: one place is what this task takes")
+    return Path(folders[0])
+
+
+def _weights(model: str | None, task: str) -> Path:
+    """The file of a model that must be named.
+
+    Raises:
+        UsageError: it is not.
+        WeightsError: there is none of this name.
+    """
+    if model is None:
+        raise UsageError("no --model: give a file that training has made")
+    return resolve_vision(model, task)
 
 
 def _upscaler(model: str | None, bicubic: str | None) -> tuple[int, Upscaler]:
@@ -132,21 +243,5 @@ def _upscaler(model: str | None, bicubic: str | None) -> tuple[int, Upscaler]:
     if model is None:
         scale = int(bicubic or 0)
         return scale, partial(enlarge, scale=scale)
-    network, _ = load_weights(model)
+    network, _ = load_weights(resolve_vision(model, "superres"))
     return network.scale, partial(upscale, network)
-
-
-def _table(found: dict[str, Any]) -> str:
-    """The means for people."""
-    forms = {
-        "psnr-rgb": "PSNR-RGB {:.3f} dB",
-        "psnr-y": "PSNR-Y {:.3f} dB",
-        "ssim-y": "SSIM-Y {:.4f}",
-        "lpips": "LPIPS {:.4f}",
-        "seconds": "{:.1f} s",
-    }
-    means = found["results"]
-    shown = [form.format(means[key]) for key, form in forms.items() if key in means]
-    data = "{name}, means of {images} pictures".format(**found["dataset"])
-    head = f"{found['name']} x{found['scale']} on {data}"
-    return f"{head}: {', '.join(shown) or 'nothing was measured'}"

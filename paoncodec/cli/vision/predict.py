@@ -1,59 +1,122 @@
-"""`paoncodec vision predict`: what a trained network makes of a picture."""
+"""`paoncodec vision predict`: what a trained network makes of a picture or a volume."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from time import perf_counter
+from typing import BinaryIO
 
 import click
 
 from paoncodec.cli.files import STREAM, check_output, input_file, write_output
+from paoncodec.cli.vision.foreign import refuse_foreign
+from paoncodec.errors import ImageError, UsageError
+from paoncodec.vision_zoo import resolve_vision
 
 __all__ = ["predict"]
+
+_OWN = {
+    "superres": ("output", "tile", "halo", "force"),
+    "classification": ("resize", "top", "as_json"),
+    "segmentation": ("output", "force"),
+}
 
 
 @click.command()
 @click.argument("image")
+@click.option("--task", type=click.Choice(list(_OWN)), required=True, help="What it is for.")
 @click.option(
-    "--task", type=click.Choice(["superres", "segmentation"]), required=True, help="What it is for."
+    "--model",
+    required=True,
+    metavar="MODEL",
+    help="Name in the zoo, or file that training has made.",
 )
-@click.option("--model", required=True, metavar="WEIGHTS", help="File that training has made.")
-@click.option("-o", "--output", required=True, help="Picture to write, - for stdout (PNG).")
-@click.option("--tile", type=click.IntRange(1), help="Side of what is computed at a time, pixels.")
-@click.option("--halo", type=click.IntRange(0), help="What is seen around it, pixels.")
+@click.option(
+    "-o",
+    "--output",
+    help="superres: picture to write, - for stdout (PNG); segmentation: volume of labels, .nii or "
+    ".nii.gz.",
+)
+@click.option(
+    "--tile", type=click.IntRange(1), help="superres: side of what is computed at a time, pixels."
+)
+@click.option("--halo", type=click.IntRange(0), help="superres: what is seen around it, pixels.")
+@click.option(
+    "-f", "--force", is_flag=True, help="superres, segmentation: replace an existing output."
+)
+@click.option(
+    "--resize", is_flag=True, help="classification: reduce the square in the middle to size."
+)
+@click.option(
+    "--top", type=click.IntRange(1), default=5, help="classification: classes that are named.  [5]"
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="classification: one JSON object, all classes."
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
-@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 def predict(
     image: str,
     task: str,
     model: str,
+    output: str | None,
+    tile: int | None,
+    halo: int | None,
+    force: bool,
+    resize: bool,
+    top: int,
+    as_json: bool,
+    threads: int | None,
+) -> None:
+    """Enlarge IMAGE, say what is on it, or what each voxel is. IMAGE is a picture file or - for
+    stdin; for segmentation a NIfTI volume, .nii or .nii.gz.
+
+    superres: as many times larger as the weights are for. Pictures of any size are computed in
+    tiles, in bounded memory.
+
+    classification: a line for each of the likeliest classes, with its probability.
+
+    segmentation: a volume of labels, of the same place.
+    """
+    refuse_foreign(task, _OWN)
+    source = input_file(image)
+    if "output" in _OWN[task]:
+        if output is None:
+            raise UsageError("no --output: name what to write")
+        check_output(output, image, force)
+    if task == "segmentation" and not _nifti(image, output or ""):
+        raise UsageError("segmentation takes and makes .nii or .nii.gz files, and no streams")
+
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    weights = resolve_vision(model, task)
+    if output is None:
+        click.echo(_label(source, weights, resize, top, as_json))
+    elif task == "segmentation":
+        _segment(image, weights, output)
+    else:
+        _enlarge(source, weights, output, tile, halo, force)
+
+
+def _nifti(*names: str) -> bool:
+    return all(name.endswith((".nii", ".nii.gz")) for name in names)
+
+
+def _enlarge(
+    source: Path | BinaryIO,
+    weights: Path,
     output: str,
     tile: int | None,
     halo: int | None,
-    threads: int | None,
     force: bool,
 ) -> None:
-    """Enlarge IMAGE, a picture file or - for stdin, as many times as the weights are for.
-
-    Pictures of any size are computed in tiles, in bounded memory. Of segmentation, IMAGE is a NIfTI
-    volume, and its labels are written.
-    """
-    if task == "segmentation":
-        from paoncodec.cli.vision import segmentation
-
-        segmentation.refuse(tile=tile, halo=halo)
-        _set_threads(threads)
-        segmentation.predict(image, model, output, force)
-        return
-    source = input_file(image)
-    check_output(output, image, force)
-
     from paoncodec.images import image_bytes, read_image
     from paoncodec.vision.superres import load_weights, upscale
     from paoncodec.vision.superres.tiles import HALO, TILE
 
-    _set_threads(threads)
-    network, _ = load_weights(model)
+    network, _ = load_weights(weights)
     pixels = read_image(source)
     form = "png" if output == STREAM else Path(output).suffix[1:]
     image_bytes(pixels, form)  # so that a wrong format is found before the work
@@ -65,8 +128,36 @@ def predict(
     click.echo(f"{before} -> {after} px in {seconds:.2f} s", err=True)
 
 
-def _set_threads(threads: int | None) -> None:
-    import torch
+def _segment(image: str, weights: Path, output: str) -> None:
+    from paoncodec.vision.segmentation import load_weights, segment
+    from paoncodec.vision.segmentation.inference import normalised
+    from paoncodec.vision.segmentation.volumes import Volume, read_volume, write_labels
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    segmenter, _ = load_weights(weights)
+    volume = read_volume(image)
+    begun = perf_counter()
+    labels = segment(segmenter.model, normalised(volume.values, segmenter.window))
+    seconds = perf_counter() - begun
+    write_labels(output, Volume(labels, volume.affine))
+    size = "x".join(map(str, labels.shape))
+    click.echo(f"{size} voxels, {len(segmenter.classes)} classes in {seconds:.2f} s", err=True)
+
+
+def _label(source: Path | BinaryIO, weights: Path, resize: bool, top: int, as_json: bool) -> str:
+    """What is on the picture."""
+    from paoncodec.images import read_image
+    from paoncodec.vision.classification import classify, load_weights
+    from paoncodec.vision.classification.prediction import fitted
+
+    network, _ = load_weights(weights)
+    pixels = read_image(source)
+    if resize:
+        pixels = fitted(pixels, network.size)
+    try:
+        found = classify(network, pixels)
+    except ImageError as error:
+        raise ImageError(f"{source if isinstance(source, Path) else 'stdin'}: {error}") from error
+    if as_json:
+        return json.dumps({"label": next(iter(found)), "probabilities": found})
+    width = max(map(len, found))
+    return "\n".join(f"{name:<{width}}  {share:.4f}" for name, share in list(found.items())[:top])

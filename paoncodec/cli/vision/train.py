@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from paoncodec.cli.training_run import carry_out, data_settings, result
+from paoncodec.cli.training_run import carry_out, result
+from paoncodec.cli.vision.foreign import refuse_foreign
+from paoncodec.cli.vision.kinds import KINDS, Kind, settings_of
 from paoncodec.errors import UsageError
-
-if TYPE_CHECKING:
-    from paoncodec.training import Trainer
-    from paoncodec.vision.superres.recipe import SuperResRecipe, SuperResTask
 
 __all__ = ["train"]
 
-_PRESET = "small"
-_NETWORK = "padenet-id"
+#: Settings of the recipe by themselves; what is neither these nor of the network is of the loop.
+_OF_RECIPE = ("network", "epochs", "pure")
 
 
 def _degrees(text: str) -> list[int]:
@@ -31,50 +29,75 @@ def _degrees(text: str) -> list[int]:
 
 
 @click.command()
+@click.option("--task", type=click.Choice(list(KINDS)), required=True, help="What it is for.")
+@click.option("--network", metavar="NAME", help="Kind of network, see below.")
+@click.option("--scale", type=int, help="superres: how many times larger, 2 or 4.")
+@click.option("--blocks", type=int, help="superres: residual blocks.")
 @click.option(
-    "--task", type=click.Choice(["superres", "segmentation"]), required=True, help="What it is for."
+    "--degrees",
+    type=_degrees,
+    metavar="K/L",
+    help="superres, classification: of the neurons.",
 )
-@click.option("--network", metavar="NAME", help=f"Kind of network.  [default: {_NETWORK}]")
-@click.option("--scale", type=int, help="How many times larger pictures become: 2 or 4.")
-@click.option("--blocks", type=int, help="Residual blocks.")
-@click.option("--degrees", type=_degrees, metavar="K/L", help="Of the blocks' neurons.")
-@click.option("--shift", help="Of the blocks' layers: none, static, predicted, element-1, ...")
-@click.option("--shared-upsampler", is_flag=True, help="×4 is the same ×2 up-sampler twice.")
+@click.option(
+    "--shift",
+    help="superres, classification: inside blocks: none, static, predicted, element-1, ...",
+)
+@click.option(
+    "--shared-upsampler",
+    is_flag=True,
+    default=None,
+    help="superres: ×4 is the same ×2 up-sampler twice.",
+)
 @click.option(
     "--data",
     multiple=True,
     metavar="DIR[=W]",
-    help="Folder of pictures, searched through; repeatable. Its pictures are drawn W times an "
-    "epoch. Or a .txt file with a line `DIR W` for each.",
+    help="superres: folder of pictures, searched through; repeatable. Its pictures are drawn W "
+    "times an epoch. Or a .txt file with a line `DIR W` for each. classification: a folder or tar "
+    "archive with a folder for each class, or CIFAR-10's Python batches. segmentation: a folder "
+    "with a dataset.json.",
 )
 @click.option(
     "--validation",
     multiple=True,
     metavar="DIR",
-    help="Pictures that only validate.  [default: a share of --data]",
+    help="superres, classification: pictures that only validate.  [default: a share of --data]",
 )
 @click.option("--out", required=True, metavar="RUN", help="Directory of the run.")
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN, with its settings.")
-@click.option("--preset", help=f"Settings to begin with: paper or small.  [default: {_PRESET}]")
+@click.option("--preset", help="Settings to begin with: paper or small.  [default: small]")
+@click.option(
+    "--epochs",
+    type=float,
+    help="classification, segmentation: length of the run, instead of --steps.",
+)
 @click.option("--steps", type=int, help="Optimiser steps of the whole run.")
-@click.option("--batch-size", type=int, help="Patches a step, in all processes together.")
+@click.option(
+    "--batch-size", type=int, help="Pictures or slices a step, in all processes together."
+)
 @click.option("--accumulate", type=int, help="Parts a process makes of a step, to save memory.")
-@click.option("--crop", type=int, help="Side of the small patches in pixels.")
+@click.option(
+    "--crop",
+    type=int,
+    help="superres: side of the small patches; segmentation: of the slices' crops. Pixels.",
+)
 @click.option("--seed", type=int, help="Of weights, patches and their order.")
 @click.option(
-    "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), help="Of the network."
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="Of the products, by autocast; weights are float32.",
 )
-@click.option("--workers", type=int, help="Processes that decode pictures.")
+@click.option(
+    "--pure",
+    type=click.Choice(["bfloat16", "float16"]),
+    help="classification: format of the network itself, without autocast.",
+)
+@click.option("--workers", type=int, help="Processes that prepare pictures.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def train(
     task: str,
-    network: str | None,
-    scale: int | None,
-    blocks: int | None,
-    degrees: list[int] | None,
-    shift: str | None,
-    shared_upsampler: bool,
     data: tuple[str, ...],
     validation: tuple[str, ...],
     out: str,
@@ -82,100 +105,59 @@ def train(
     preset: str | None,
     threads: int | None,
     as_json: bool,
-    **loop: Any,
+    **words: Any,
 ) -> None:
-    """Train a network on folders of pictures or volumes; prints the path of its best weights.
+    """Train a network on pictures or volumes; prints the path of its best weights.
 
     Settings that are not given are the preset's, or with --resume those of the run. Ctrl-C writes a
     checkpoint first. Exit code 1: the run diverged, or a file could not be written.
 
-    Networks: resnet, dcn-1x1, dcn-3x3, pau-net, self-onn, super-onn, padenet, padenet-id; of
-    segmentation resunet, pure-resunet, and its --data is one folder with a dataset.json.
+    Networks of superres: resnet, dcn-1x1, dcn-3x3, pau-net, self-onn, super-onn, padenet,
+    padenet-id (the default).
+
+    Networks of classification: resnet-3-3-3, pade-resnet-2-2-2, pade-resnet-ii-2-2-2 (the default),
+    pade-resnet-ii-1-1-2.
+
+    Networks of segmentation: resunet, pure-resunet (the default).
 
     `accelerate launch -m paoncodec vision train ...` trains in several processes.
     """
+    refuse_foreign(task, {name: kind.own for name, kind in KINDS.items()})
+
     import torch
 
     from paoncodec.training import RunDirectory
-    from paoncodec.vision.superres.recipe import SuperResTask
+    from paoncodec.training.loading import listening
+    from paoncodec.training.processes import Processes
 
     if threads is not None:
         torch.set_num_threads(threads)
-    again = f"paoncodec vision train --task {task} --out {shlex.quote(out)} --resume"
-    if task == "segmentation":
-        from paoncodec.cli.vision import segmentation
-
-        others = {"scale": scale, "blocks": blocks, "degrees": degrees, "shift": shift}
-        segmentation.refuse(**others, shared_upsampler=shared_upsampler, validation=validation)
-        loop = {name: value for name, value in loop.items() if value is not None}
-        run = RunDirectory(out, resume=resume)
-        saved = run.load_config() if resume else None
-        chosen = segmentation.training_task(saved, preset, network, data, loop)
-        _finish(carry_out(chosen, run, segmentation.about(chosen), resume, again), as_json)
-        return
-    options = {"scale": scale, "blocks": blocks, "degrees": degrees, "shift": shift}
-    options = {name: value for name, value in options.items() if value is not None}
-    if shared_upsampler:
-        options["shared_upsampler"] = True
-    given = {"network": network, **data_settings(data), "validation": _folders(validation)}
-    given = {name: value for name, value in given.items() if value is not None}
-    loop = {name: value for name, value in loop.items() if value is not None}
+    kind = KINDS[task]
+    given = _given(kind, {name: v for name, v in words.items() if v is not None})
+    given.update(kind.places(data, validation))
     run = RunDirectory(out, resume=resume)
     saved = run.load_config() if resume else None
-    made = SuperResTask(_recipe(saved, preset, given, options, loop))
-    _finish(carry_out(made, run, _about(made), resume, again), as_json)
-
-
-def _finish(trainer: Trainer, as_json: bool) -> None:
-    """Ends the processes, and prints what came of the run."""
-    from paoncodec.training.processes import Processes
-
+    with listening() as left_out:
+        made, about = kind.make(settings_of(kind, saved, preset, given))
+    again = f"paoncodec vision train --task {task} --out {shlex.quote(out)} --resume"
+    trainer = carry_out(made, run, "\n".join([*left_out, about]), resume, again)
     processes = Processes()
     processes.end()
     if processes.is_main:
         click.echo(result(trainer, as_json))
 
 
-def _folders(places: tuple[str, ...]) -> list[str] | None:
-    from pathlib import Path
-
-    return [str(Path(place).absolute()) for place in places] or None
-
-
-def _recipe(
-    saved: dict[str, Any] | None,
-    preset: str | None,
-    given: dict[str, Any],
-    options: dict[str, Any],
-    loop: dict[str, Any],
-) -> SuperResRecipe:
-    """The settings asked for: those of the saved run or of a preset, and over them those given.
+def _given(kind: Kind, words: dict[str, Any]) -> dict[str, Any]:
+    """The words of the command line as settings.
 
     Raises:
-        UsageError: a setting is missing, unknown or out of range.
+        UsageError: two of them contradict each other.
     """
-    from paoncodec.training.settings import read_preset
-    from paoncodec.vision.superres import recipe
-
-    if saved is None or preset is not None:
-        base = read_preset(recipe.__package__ or "", preset or _PRESET)
-        kept = ("network", "options", "data", "data_weights", "validation")
-        base.update({name: saved[name] for name in kept if saved and name in saved})
-    else:
-        base = saved
-    settings = {"network": _NETWORK, "options": {}, **base, **given}
-    settings["options"] = {**settings["options"], **options}
-    settings["train"] = {**settings.get("train", {}), **loop}
-    if "data" not in settings:
-        raise UsageError("no --data: beginning a run takes a folder of pictures")
-    return recipe.SuperResRecipe.from_json(settings)
-
-
-def _about(task: SuperResTask) -> str:
-    """The network and its pictures in a line."""
-    from paoncodec.vision.superres.networks import parameter_count
-
-    network = f"{task.recipe.network} x{task.scale}"
-    count = parameter_count(task.model) / 1e3
-    pictures = f"{len(task.training)} to train on, {len(task.validation)} to validate on"
-    return f"{network}, {count:.0f} K parameters; pictures: {pictures}"
+    if "steps" in words and "epochs" in words:
+        raise UsageError("--steps and --epochs both say how long: give one of them")
+    loop = {n: v for n, v in words.items() if n not in kind.options and n not in _OF_RECIPE}
+    given = {name: words[name] for name in _OF_RECIPE if name in words}
+    if "steps" in words and "epochs" in kind.own:
+        given["epochs"] = None
+    options = {name: words[name] for name in kind.options if name in words}
+    return {**given, "options": options, "train": loop}

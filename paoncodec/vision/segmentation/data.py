@@ -29,7 +29,16 @@ from paoncodec.vision.segmentation.volumes import (
     read_volume,
 )
 
-__all__ = ["Case", "Cases", "SliceSpec", "Slices", "read_cases", "read_pair", "split_cases"]
+__all__ = [
+    "Case",
+    "Cases",
+    "SliceSpec",
+    "Slices",
+    "read_cases",
+    "read_pair",
+    "split_cases",
+    "validation_cases",
+]
 
 #: Told apart from the seeds of an epoch's order, which are (seed, epoch).
 _STREAM = 2
@@ -91,6 +100,23 @@ def read_cases(folder: str | os.PathLike[str]) -> Cases:
     if missing:
         raise UsageError(f"{missing[0]}: is named in {path.name}, and missing")
     return Cases(tuple(labels[n] for n in range(len(labels))), *parts)
+
+
+def validation_cases(folder: str | os.PathLike[str], classes: Sequence[str]) -> tuple[Case, ...]:
+    """What a network of these classes is measured on: as :func:`read_cases`, the final test set.
+
+    Raises:
+        UsageError: as there; or the data set has none, or other classes.
+    """
+    found = read_cases(folder)
+    if found.classes != tuple(classes):
+        raise UsageError(
+            f"{os.fspath(folder)}: has the classes {', '.join(found.classes)}, and the network "
+            f"{', '.join(classes)}"
+        )
+    if not found.validation:
+        raise UsageError(f"{os.fspath(folder)}: its dataset.json names no validation cases")
+    return found.validation
 
 
 def read_pair(case: Case, classes: int) -> tuple[Volume, Volume]:

@@ -33,7 +33,7 @@ from paoncodec.vision.segmentation.loss import dice_cross_entropy
 from paoncodec.vision.segmentation.metrics import dice, mean_dice
 from paoncodec.vision.segmentation.networks import ResUNet, build
 from paoncodec.vision.segmentation.pictures import beside
-from paoncodec.vision.segmentation.weights import save_weights
+from paoncodec.vision.segmentation.weights import Segmenter, save_weights
 
 #: Decoded volumes are kept up to this many bytes, all workers of a process together.
 _CACHE_BYTES = 3 * 2**30
@@ -54,7 +54,7 @@ class SegmentationRecipe:
         pure_factor: what it is multiplied by for PURe networks; the paper's is a tenth.
         weight_decay: of AdamW.
         rotation, noise, scale, shift: see :class:`.SliceSpec`.
-        epochs: passes over all slices, from which the steps of the loop follow; None: as there.
+        epochs: passes over all slices, in place of ``train.steps``; None for the latter.
         train: settings of the loop; ``crop`` is the side of the slices' crops, and whole slices
             validate.
 
@@ -73,7 +73,7 @@ class SegmentationRecipe:
     noise: float = 0.05
     scale: float = 0.1
     shift: float = 0.1
-    epochs: int | None = None
+    epochs: float | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
@@ -85,8 +85,8 @@ class SegmentationRecipe:
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
                 raise UsageError(f"{name} {value}: must be 0 or more")
-        if self.epochs is not None and self.epochs < 1:
-            raise UsageError(f"epochs {self.epochs}: must be 1 or more, or null")
+        if self.epochs is not None and not (self.epochs > 0 and math.isfinite(self.epochs)):
+            raise UsageError(f"epochs {self.epochs}: must be above 0, e.g. 10, or null for steps")
         if not (len(self.window) == 2 and -math.inf < self.window[0] < self.window[1] < math.inf):
             raise UsageError(f"window {self.window}: two rising numbers, in Hounsfield units")
 
@@ -114,7 +114,9 @@ class SegmentationTask:
         UsageError: no data set, no case left to hold out, or an unknown network.
     """
 
-    may_change: AbstractSet[str] = frozenset({"data"} | {f"train.{name}" for name in RESUMABLE})
+    may_change: AbstractSet[str] = frozenset(
+        {"data", "epochs"} | {f"train.{name}" for name in RESUMABLE}
+    )
 
     def __init__(self, recipe: SegmentationRecipe) -> None:
         cases = read_cases(recipe.data)
@@ -156,13 +158,13 @@ class SegmentationTask:
         return Slices(self.training, len(self.classes), spec)
 
     def _in_steps(self, recipe: SegmentationRecipe) -> SegmentationRecipe:
-        """The recipe with its epochs as steps."""
+        """The recipe with the steps that its epochs are."""
         if recipe.epochs is None:
             return recipe
         spec = SliceSpec(recipe.train.crop)
         slices = len(Slices(self.training, len(self.classes), spec).places)
         steps = math.ceil(recipe.epochs * slices / recipe.train.batch_size)
-        return replace(recipe, epochs=None, train=replace(recipe.train, steps=steps))
+        return replace(recipe, train=replace(recipe.train, steps=steps))
 
     def loss(
         self, model: Callable[..., Any], batch: Any, samples: Samples
@@ -198,7 +200,8 @@ class SegmentationTask:
             raise ValueError(f"a {type(model).__name__}: expected a ResUNet")
         recipe = self.recipe
         try:
-            save_weights(model, path, recipe.network, self.classes, recipe.window, metadata)
+            segmenter = Segmenter(model, self.classes, recipe.window)
+            save_weights(segmenter, path, recipe.network, metadata)
         except SafetensorError as error:  # how safetensors says that the disk is full
             raise OSError(str(error)) from error
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-
-from paoncodec.errors import WeightsError
-from paoncodec.tensors import save_tensors
 from paoncodec.vision.segmentation.networks import ResUNet
+from paoncodec.vision.weights import load_network, save_network
 
 __all__ = ["TASK", "Segmenter", "load_weights", "save_weights"]
 
@@ -21,83 +18,63 @@ TASK = "segmentation"
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A trained network with what its use takes.
+    """A network with what its use takes.
 
     Args:
-        model: in evaluation mode.
+        model: the network.
         classes: their names by label; the first is the background.
         window: Hounsfield units that become -1 and 1.
-        metadata: of the file.
+
+    Raises:
+        ValueError: other classes than the network has, or a window that does not rise.
     """
 
     model: ResUNet
     classes: tuple[str, ...]
     window: tuple[float, float]
-    metadata: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) != self.model.classes:
+            raise ValueError(f"classes {self.classes}: the network has {self.model.classes}")
+        low, high = self.window
+        if not low < high:
+            raise ValueError(f"window {self.window}: must rise")
 
 
 def save_weights(
-    model: ResUNet,
-    path: str | os.PathLike[str],
-    network: str,
-    classes: Sequence[str],
-    window: tuple[float, float],
-    metadata: Mapping[str, str],
+    segmenter: Segmenter, path: str | os.PathLike[str], network: str, metadata: Mapping[str, str]
 ) -> None:
     """Writes a file that :func:`load_weights` reads.
 
     Args:
-        model: on any device.
+        segmenter: its network on any device.
         path: of the file.
         network: its name in :data:`.NETWORKS`.
-        classes, window: as :class:`Segmenter` has them.
         metadata: whatever else the file should say of itself.
 
     Raises:
         ValueError: a weight is not a finite number.
         SafetensorError: the file cannot be written.
     """
-    state = model.state_dict()
-    _require_finite(state)
-    about = {
-        "task": TASK,
-        "network": network,
-        "config": json.dumps(model.config),
-        "classes": json.dumps(list(classes)),
-        "window": json.dumps(list(window)),
-    }
-    save_tensors(state, path, {**about, **metadata})
+    about = {"task": TASK, "network": network, **metadata}
+    use = {"classes": list(segmenter.classes), "window": list(segmenter.window)}
+    save_network(segmenter.model, path, about, {"model": segmenter.model.config, **use})
 
 
-def load_weights(path: str | os.PathLike[str]) -> Segmenter:
-    """The network in a weights file.
+def load_weights(path: str | os.PathLike[str]) -> tuple[Segmenter, dict[str, str]]:
+    """The network in a weights file, in evaluation mode, and the file's metadata.
 
     Raises:
         WeightsError: not a weights file of segmentation, or one that does not fit its network.
     """
-    try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata["task"] != TASK:
-            raise ValueError(f"they are of the task {metadata['task']!r}")
-        model = ResUNet(**json.loads(metadata["config"]))
-        model.load_state_dict(state)
-        _require_finite(state)
-        classes = tuple(map(str, json.loads(metadata["classes"])))
-        low, high = map(float, json.loads(metadata["window"]))
-        if len(classes) != model.classes or not low < high:
-            raise ValueError(f"classes {classes} or window {low, high} do not fit")
-    except (OSError, SafetensorError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]  # torch lists every tensor, a line each
-        raise WeightsError(
-            f"{os.fspath(path)}: not weights of a segmentation network ({reason}); give a file "
-            "that training has made"
-        ) from error
-    return Segmenter(model.requires_grad_(False).eval(), classes, (low, high), metadata)
+    model, metadata = load_network(
+        path, TASK, "segmentation", lambda config: _segmenter(config).model
+    )
+    return _segmenter(json.loads(metadata["config"]), model), metadata
 
 
-def _require_finite(state: Mapping[str, torch.Tensor]) -> None:
-    bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
-    if bad:
-        raise ValueError(f"values that are not finite in {bad[0]}")
+def _segmenter(config: Mapping[str, Any], model: ResUNet | None = None) -> Segmenter:
+    """What a config describes, with a network of its own if there is none yet."""
+    low, high = map(float, config["window"])
+    made = ResUNet(**config["model"]) if model is None else model
+    return Segmenter(made, tuple(map(str, config["classes"])), (low, high))

@@ -2,6 +2,6 @@
 
 from paoncodec.vision.superres.networks import NETWORKS, SuperResNet, build
 from paoncodec.vision.superres.tiles import upscale
-from paoncodec.vision.superres.weights import load_weights, save_weights
+from paoncodec.vision.superres.weights import TASK, load_weights, save_weights
 
-__all__ = ["NETWORKS", "SuperResNet", "build", "load_weights", "save_weights", "upscale"]
+__all__ = ["NETWORKS", "TASK", "SuperResNet", "build", "load_weights", "save_weights", "upscale"]

@@ -14,9 +14,10 @@ from torch.utils.data import Dataset
 
 from paoncodec.images.crops import CropDataset, CropSpec, EpochOrder
 from paoncodec.vision.augment import noisy, shuffled, turned
+from paoncodec.vision.parts import to_range
 from paoncodec.vision.superres.resize import KERNEL_REACH, reduce
 
-__all__ = ["PatchPairs", "PatchSequence", "PatchSpec", "to_range"]
+__all__ = ["PatchPairs", "PatchSequence", "PatchSpec"]
 
 #: Told apart from the seeds of crops, which are (seed, epoch, picture).
 _STREAM = 1
@@ -97,11 +98,6 @@ class PatchSequence(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         """As :class:`PatchPairs` has them."""
         return self._pairs[self._order[number]]
-
-
-def to_range(pixels: Tensor) -> Tensor:
-    """uint8 → float32 in [-1, 1], the range of the networks."""
-    return pixels.float() / 127.5 - 1
 
 
 def _channels_first(pixels: npt.NDArray[np.uint8]) -> Tensor:

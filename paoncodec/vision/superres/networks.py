@@ -15,30 +15,10 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
 from paoncodec.errors import UsageError
-from paoncodec.layers import (
-    PAU,
-    ElementShift,
-    Kind,
-    NoShift,
-    PaLaConv2d,
-    PaLaDeformConv2d,
-    PredictedShift,
-    StaticShift,
-)
+from paoncodec.layers import PAU, ElementShift, Kind, PaLaConv2d, PaLaDeformConv2d
 from paoncodec.layers.base import PaLa, require_at_least
+from paoncodec.vision.parts import SHIFTS, drop_bias
 
-#: How the layers of the blocks shift their features, by the names of :class:`SuperResNet`.
-SHIFTS: Mapping[str, NoShift | StaticShift | PredictedShift | ElementShift] = MappingProxyType(
-    {
-        "none": NoShift(),
-        "static": StaticShift(1.0),
-        "predicted": PredictedShift(),
-        "element-1": ElementShift(1),
-        "element-3": ElementShift(3),
-        "whole-1": ElementShift(1, whole=True),
-        "whole-3": ElementShift(3, whole=True),
-    }
-)
 #: What may stand between the two layers of a block.
 ACTIVATIONS = ("none", "gelu", "pau")
 SCALES = (2, 4)
@@ -79,7 +59,7 @@ class SuperResNet(nn.Module):
         width: w, by which a block is wider inside: 1 is an RB, 2 a WRB.
         degrees, kind: of the blocks' layers (:class:`.PadeSpec`).
         activation: between the two layers of a block, one of :data:`ACTIVATIONS`; PAU is [7/6].
-        shift: of the blocks' layers, one of :data:`SHIFTS`.
+        shift: of the blocks' layers, one of :data:`.SHIFTS`.
         shared_upsampler: ×4 is the same ×2 up-sampler twice (Tables VI and VII).
         bias: whether the blocks' layers have a0.
         norm_blocks, norm_upsampler: weight normalisation (Salimans and Kingma, 2016) of these
@@ -189,18 +169,6 @@ def build(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> Super
         return SuperResNet(**{**NETWORKS[name], **options})
     except (TypeError, ValueError) as error:
         raise UsageError(f"network {name}: {error}") from error
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Learned numbers of a model, each counted once."""
-    return sum(p.numel() for p in model.parameters())
-
-
-def drop_bias(layer: PaLa) -> None:
-    """Makes a0 a constant 0."""
-    zeros = torch.zeros_like(layer.bias.detach())
-    del layer.bias
-    layer.register_buffer("bias", zeros, persistent=False)
 
 
 def normalised(layer: PaLa) -> PaLa:

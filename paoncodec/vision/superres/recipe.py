@@ -21,7 +21,8 @@ from paoncodec.errors import UsageError
 from paoncodec.images.crops import EpochOrder, find_images, split, weigh_images
 from paoncodec.training import RESUMABLE, Samples, TrainConfig
 from paoncodec.training.settings import check_data_weights, refuse_unknown
-from paoncodec.vision.superres.data import PatchPairs, PatchSequence, PatchSpec, to_range
+from paoncodec.vision.parts import to_range
+from paoncodec.vision.superres.data import PatchPairs, PatchSequence, PatchSpec
 from paoncodec.vision.superres.loss import barron
 from paoncodec.vision.superres.networks import SuperResNet, build
 from paoncodec.vision.superres.starts import linear_start

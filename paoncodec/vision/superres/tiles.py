@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paoncodec.errors import ImageError, UsageError
 from paoncodec.images import to_uint8
-from paoncodec.vision.superres.data import to_range
+from paoncodec.vision.parts import to_range
 from paoncodec.vision.superres.networks import SuperResNet
 
 __all__ = ["HALO", "TILE", "upscale"]

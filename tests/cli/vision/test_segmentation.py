@@ -64,10 +64,14 @@ def test_wrong_words_of_training(run, phantoms: Path, tmp_path: Path) -> None:
     for words, said in (
         ([], "no --data"),
         (["--data", tmp_path], "dataset.json: No such file"),
-        (["--data", phantoms, "--data", phantoms], "one folder"),
+        (["--data", phantoms, "--data", phantoms], "one place is what this task takes"),
         (["--data", phantoms, "--network", "resnet"], "choose one of resunet, pure-resunet"),
-        (["--data", phantoms, "--scale", 2], "--scale: not an option of --task segmentation"),
-        (["--data", phantoms, "--shared-upsampler"], "--shared-upsampler: not an option"),
+        (["--data", phantoms, "--scale", 2], "--scale is of --task superres: leave it out"),
+        (["--data", phantoms, "--shared-upsampler"], "--shared-upsampler is of --task superres"),
+        (["--data", phantoms, "--pure", "float16"], "--pure is of --task classification"),
+        (["--data", phantoms, "--shift", "none"], "--shift is of --task superres and classifica"),
+        (["--data", phantoms, "--validation", phantoms], "--validation is of --task superres and"),
+        (["--data", phantoms, "--epochs", 1], "--steps and --epochs both say how long"),
         (["--data", phantoms, "--preset", "huge"], "choose one of paper, small"),
     ):
         outcome = run(*train, *words)
@@ -99,7 +103,13 @@ def test_wrong_words_of_prediction(run, phantoms, weights, begun, tmp_path: Path
         ([flat, "--model", weights, "-o", out], 3, "flat.nii: 2 dimensions"),
         (["-", "--model", weights, "-o", out], 2, "no streams"),
         ([image, "--model", weights, "-o", tmp_path / "a.png"], 2, ".nii or .nii.gz"),
-        ([image, "--model", weights, "-o", out, "--tile", 3], 2, "--tile: not an option"),
+        ([image, "--model", weights, "-o", out, "--tile", 3], 2, "--tile is of --task superres"),
+        (
+            [image, "--model", weights, "-o", out, "--top", 3],
+            2,
+            "--top is of --task classification",
+        ),
+        ([image, "--model", weights], 2, "no --output"),
     ):
         outcome = run("vision", "predict", *TASK, *words)
         assert (outcome.exit_code, outcome.stdout) == (code, b""), words
@@ -128,8 +138,8 @@ def test_wrong_words_of_measuring(run, phantoms, weights, begun, tmp_path: Path)
     measure = ("vision", "eval", *TASK)
     for words, said in (
         (["--images", phantoms], "no --model"),
-        (["--images", phantoms, "--images", phantoms, "--model", weights], "one folder"),
-        (["--images", phantoms, "--model", weights, "--low", "a"], "--low: not an option"),
+        (["--images", phantoms, "--images", phantoms, "--model", weights], "one place"),
+        (["--images", phantoms, "--model", weights, "--low", "a"], "--low is of --task superres"),
         (["--images", phantoms, "--model", weights, "--against", begun / "config.json"], "result"),
     ):
         outcome = run(*measure, *words)
@@ -137,7 +147,7 @@ def test_wrong_words_of_measuring(run, phantoms, weights, begun, tmp_path: Path)
         assert said in outcome.line
     words = ("--task", "superres", "--bicubic", 2, "--images", phantoms, "--against", "a.json")
     outcome = run("vision", "eval", *words)
-    assert "--against: only" in outcome.line
+    assert "--against is of --task segmentation" in outcome.line
 
 
 def test_cases_that_cannot_be_measured_end_in_an_error(run, weights, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from paoncodec.errors import UsageError, WeightsError
 from paoncodec.training import RunDirectory, Samples, TrainConfig, Trainer
 from paoncodec.training.settings import preset_names, read_preset
 from paoncodec.vision.segmentation import recipe
+from paoncodec.vision.segmentation.data import Slices
 from paoncodec.vision.segmentation.loss import dice_cross_entropy
+from paoncodec.vision.segmentation.networks import build
 from paoncodec.vision.segmentation.pictures import beside, overlay
 from paoncodec.vision.segmentation.recipe import SegmentationRecipe, SegmentationTask
-from paoncodec.vision.segmentation.weights import load_weights, save_weights
+from paoncodec.vision.segmentation.weights import Segmenter, load_weights, save_weights
 
 PACKAGE = recipe.__package__
 OPTIONS = {"widths": [6, 8], "depths": [1, 1]}
@@ -112,10 +115,10 @@ def test_a_resumed_run_repeats_an_unbroken_one(settings, tmp_path: Path) -> None
 
 def test_weights_say_what_they_are(settings, tmp_path: Path) -> None:
     trainer = train(settings, tmp_path / "run")
-    found = load_weights(trainer.run.weights_file("best"))
+    found, metadata = load_weights(trainer.run.weights_file("best"))
     assert found.classes[6] == "aorta"
     assert found.window == (-160.0, 300.0)
-    assert found.metadata["network"] == "pure-resunet"
+    assert metadata["network"] == "pure-resunet"
     assert not found.model.training
     x = torch.randn(1, 1, 16, 16)
     with safe_open(trainer.run.weights_file("best"), "pt") as file:
@@ -128,7 +131,25 @@ def test_weights_say_what_they_are(settings, tmp_path: Path) -> None:
     with torch.no_grad():
         found.model.head.bias[0] = torch.nan
     with pytest.raises(ValueError, match=r"not finite in head\.bias"):
-        save_weights(found.model, text, "pure-resunet", found.classes, found.window, {})
+        save_weights(found, text, "pure-resunet", {})
+
+
+def test_a_segmenter_knows_each_class_of_its_network() -> None:
+    model = build("resunet", 3, {"widths": (4, 4), "depths": (1, 1)})
+    with pytest.raises(ValueError, match="the network has 3"):
+        Segmenter(model, ("air", "bone"), (0.0, 1.0))
+    with pytest.raises(ValueError, match="must rise"):
+        Segmenter(model, ("air", "bone", "fat"), (1.0, 1.0))
+
+
+def test_epochs_are_steps_and_stay_in_the_record(settings: SegmentationRecipe) -> None:
+    made = [SegmentationTask(replace(settings, epochs=epochs)) for epochs in (1, 2.5)]
+    data = made[0].data()
+    assert isinstance(data, Slices)
+    slices = len(data.places)
+    batch = settings.train.batch_size
+    assert [t.config.steps for t in made] == [ceil(n * slices / batch) for n in (1, 2.5)]
+    assert made[1].describe()["epochs"] == 2.5
 
 
 def test_pictures_are_of_every_direction(settings: SegmentationRecipe) -> None:

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from paoncodec.images import read_image
-from paoncodec.vision.superres.data import PatchPairs, PatchSpec, to_range
+from paoncodec.vision.parts import to_range
+from paoncodec.vision.superres.data import PatchPairs, PatchSpec
 from paoncodec.vision.superres.resize import reduce
 
 

@@ -8,15 +8,8 @@ from torch import nn
 
 from paoncodec.errors import UsageError
 from paoncodec.layers import PaLaConv2d
-from paoncodec.vision.superres.networks import (
-    NETWORKS,
-    SHIFTS,
-    SuperResNet,
-    build,
-    drop_bias,
-    normalised,
-    parameter_count,
-)
+from paoncodec.vision.parts import SHIFTS, drop_bias, parameter_count
+from paoncodec.vision.superres.networks import NETWORKS, SuperResNet, build, normalised
 
 # Table V: ×4, an up-sampler for each ×2. VI: one for both. VII: one, and a block more.
 TABLE_V = {

@@ -11,8 +11,8 @@ import torch
 from paoncodec.errors import UsageError
 from paoncodec.training import RunDirectory, Samples, TrainConfig, Trainer, TrainingDiverged
 from paoncodec.training.settings import preset_names, read_preset
+from paoncodec.vision.parts import to_range
 from paoncodec.vision.superres import load_weights, recipe
-from paoncodec.vision.superres.data import to_range
 from paoncodec.vision.superres.loss import barron
 from paoncodec.vision.superres.recipe import SuperResRecipe, SuperResTask
 

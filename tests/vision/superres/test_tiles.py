@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from paoncodec.errors import ImageError, UsageError
+from paoncodec.vision.parts import to_range
 from paoncodec.vision.superres import build, upscale
-from paoncodec.vision.superres.data import to_range
 
 
 def picture(height: int, width: int, channels: int = 3) -> np.ndarray:

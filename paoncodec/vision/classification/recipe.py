@@ -1,0 +1,232 @@
+"""How the networks of classification are trained; the engine does the rest.
+
+"Padé Neurons for Efficient Neural Models", IV-C2.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from paoncodec.errors import PictureLeftOut, UsageError
+from paoncodec.training import RESUMABLE, Samples, TrainConfig
+from paoncodec.training.settings import refuse_unknown
+from paoncodec.vision.classification.data import LabelledImages, WrongSize, read_images
+from paoncodec.vision.classification.networks import PadeResNet, build
+from paoncodec.vision.classification.optimizer import RoundedAdamW
+from paoncodec.vision.classification.prediction import logits_of
+from paoncodec.vision.classification.samples import AugmentedImages, split
+from paoncodec.vision.classification.weights import in_format, save_weights
+
+#: Held-out pictures that are looked at for those that it gets wrong, and how many are shown.
+_LOOKED_AT = 250
+_SHOWN = 8
+#: What the loss of a network in float16 is multiplied by: gradients of mean losses are smaller than
+#: its numbers.
+_SCALES = {"float16": 1024.0}
+
+
+@dataclass(frozen=True)
+class ClassificationRecipe:
+    """All settings of a training.
+
+    Args:
+        network: one of :data:`.NETWORKS`.
+        options: of it that are not as there (:class:`.PadeResNet`). Classes and size of the
+            pictures are those of the data.
+        data: place of the pictures (:func:`.read_images`).
+        validation: place of pictures that only validate; None for a share of ``data``.
+        border: of what crops are cut from, pixels around each picture.
+        noise: signal-to-noise ratio of training pictures, dB; None for no noise.
+        lr: learning rate of AdamW.
+        weight_decay: of all parameters.
+        epochs: length of the run, in place of ``train.steps``; None for the latter.
+        pure: format that the network itself is in, ``"bfloat16"`` or ``"float16"``, with no
+            autocast; None for float32 weights, whose products ``train.precision`` says.
+        train: settings of the loop; crops are as large as the pictures.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    network: str
+    options: dict[str, Any]
+    data: str
+    validation: str | None = None
+    border: int = 4
+    noise: float | None = 40.0
+    lr: float = 1e-3
+    weight_decay: float = 5e-4
+    epochs: float | None = None
+    pure: str | None = None
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            raise UsageError(f"lr {self.lr}: must be above 0, e.g. 1e-3")
+        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+            raise UsageError(f"weight_decay {self.weight_decay}: must be 0 or more, e.g. 5e-4")
+        if self.border < 0:
+            raise UsageError(f"border {self.border}: must be 0 or more pixels")
+        if self.noise is not None and not math.isfinite(self.noise):
+            raise UsageError(f"noise {self.noise}: must be a ratio in dB, e.g. 40, or null")
+        if self.epochs is not None and not (self.epochs > 0 and math.isfinite(self.epochs)):
+            raise UsageError(f"epochs {self.epochs}: must be above 0, e.g. 10, or null for steps")
+        if self.pure not in (None, "bfloat16", "float16"):
+            raise UsageError(f"pure {self.pure!r}: choose bfloat16 or float16, or null")
+        if self.pure is not None and self.train.precision != "float32":
+            raise UsageError(
+                f"precision {self.train.precision} is of autocast over float32 weights, and pure "
+                f"{self.pure} of the weights themselves: give one of them"
+            )
+
+    @classmethod
+    def from_json(cls, settings: Mapping[str, Any]) -> ClassificationRecipe:
+        """The recipe that ``dataclasses.asdict`` and JSON made ``settings`` of.
+
+        Raises:
+            UsageError: a setting that does not exist, or one without a default is missing.
+        """
+        loop = settings.get("train", {})
+        refuse_unknown(settings, cls)
+        refuse_unknown(loop, TrainConfig, "train.")
+        try:
+            return cls(**{**settings, "train": TrainConfig(**loop)})
+        except TypeError as error:
+            raise UsageError(f"settings of a training: {error}") from error
+
+
+class ClassificationTask:
+    """A :class:`ClassificationRecipe` as the engine wants it (:class:`paoncodec.training.Task`).
+
+    All pictures are read when it is made, and kept decoded.
+
+    Attributes:
+        training, validation: the pictures.
+
+    Warns:
+        PictureLeftOut: a picture cannot be read.
+
+    Raises:
+        UsageError: no pictures, an unknown network, or one of other classes than the data.
+        ImageError: no picture can be read, one is of another size than the first, or a label is
+            out of range.
+    """
+
+    may_change: AbstractSet[str] = frozenset(
+        {"data", "validation", "epochs"} | {f"train.{name}" for name in RESUMABLE}
+    )
+
+    def __init__(self, recipe: ClassificationRecipe) -> None:
+        self.training, self.validation = _read(recipe)
+        self.recipe = _completed(recipe, self.training)
+        self.config = self.recipe.train
+        torch.manual_seed(self.config.seed)
+        network = build(recipe.network, self.recipe.options)
+        self.model: nn.Module = in_format(network, recipe.pure or "float32")
+        self._scale = _SCALES.get(recipe.pure or "", 1.0)
+
+    def describe(self) -> dict[str, Any]:
+        return asdict(self.recipe)
+
+    def start(self) -> None:
+        """The model was made with the weights that it starts with: they depend on no picture."""
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        rate, decay = self.recipe.lr, self.recipe.weight_decay
+        group = {"params": list(self.model.parameters()), "lr": rate, "initial_lr": rate}
+        if self.recipe.pure:
+            return [RoundedAdamW([group], weight_decay=decay, scale=self._scale)]
+        return [torch.optim.AdamW([group], weight_decay=decay)]
+
+    def data(self) -> Dataset[tuple[Tensor, int]]:
+        recipe = self.recipe
+        return AugmentedImages(self.training, recipe.border, recipe.noise, self.config.seed)
+
+    def loss(
+        self, model: Callable[..., Any], batch: Any, samples: Samples
+    ) -> tuple[Tensor, dict[str, float]]:
+        values, labels = batch
+        logits = model(values).float()
+        entropy = F.cross_entropy(logits, labels)
+        right = (logits.detach().argmax(1) == labels).float().mean()
+        return self._scale * entropy, {"loss": entropy.item(), "accuracy": right.item()}
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Share of the held-out pictures that are named rightly, their mean cross entropy in nats,
+        and as ``loss`` the share of the others, so the best weights are the most accurate."""
+        logits = logits_of(model, self.validation.pixels)
+        labels = torch.from_numpy(self.validation.labels)
+        accuracy = (logits.argmax(1) == labels).float().mean().item()
+        entropy = F.cross_entropy(logits, labels).item()
+        # A network of numbers that are none answers nothing, not the first class.
+        loss = 1 - accuracy if math.isfinite(entropy) else math.nan
+        return {"loss": loss, "accuracy": accuracy, "cross_entropy": entropy}
+
+    def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """The first held-out pictures that it gets wrong, side by side."""
+        pixels = self.validation.pixels[:_LOOKED_AT]
+        found = logits_of(model, pixels).argmax(1).numpy()
+        wrong = pixels[found != self.validation.labels[:_LOOKED_AT]][:_SHOWN]
+        if not len(wrong):
+            return {}
+        row = torch.from_numpy(np.concatenate(list(wrong), axis=1))
+        return {"wrong": row.permute(2, 0, 1).float() / 255}
+
+    def export(self, model: nn.Module, path: str, metadata: dict[str, str]) -> None:
+        if not isinstance(model, PadeResNet):
+            raise ValueError(f"a {type(model).__name__}: expected a PadeResNet")
+        try:
+            save_weights(model, path, self.recipe.network, metadata)
+        except SafetensorError as error:  # how safetensors says that the disk is full
+            raise OSError(str(error)) from error
+
+
+def _read(recipe: ClassificationRecipe) -> tuple[LabelledImages, LabelledImages]:
+    """Training and validation pictures."""
+    size = recipe.options.get("size")
+    found = _sound(read_images(Path(recipe.data), "train", size))
+    classes = recipe.options.get("classes")
+    if classes is not None:
+        found = found.of_classes(classes)
+    if recipe.validation is not None:
+        other = _sound(read_images(Path(recipe.validation), "test", found.size))
+        return found, other.of_classes(found.classes)
+    if len(found) < 2:
+        raise UsageError("validation needs pictures of its own: give at least two")
+    return split(found, recipe.train.validation_fraction)
+
+
+def _sound(found: LabelledImages) -> LabelledImages:
+    """The same pictures; those that cannot be read are warned of.
+
+    Raises:
+        WrongSize: one is of another size than the others.
+    """
+    for _, error in found.faults:
+        if isinstance(error, WrongSize):
+            raise error
+        warnings.warn(f"picture left out: {error}", PictureLeftOut, stacklevel=4)
+    return found
+
+
+def _completed(recipe: ClassificationRecipe, images: LabelledImages) -> ClassificationRecipe:
+    """The recipe with what the data decide."""
+    of_data = {"classes": list(images.classes), "size": images.size}
+    loop = replace(recipe.train, crop=images.size, validation_crop=images.size)
+    if recipe.epochs is not None:
+        steps = math.ceil(recipe.epochs * len(images) / loop.batch_size)
+        loop = replace(loop, steps=max(1, steps))
+    return replace(recipe, options={**recipe.options, **of_data}, train=loop)
