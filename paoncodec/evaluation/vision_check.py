@@ -27,7 +27,7 @@ _CROP = 256
 _WITHIN = {"psnr": 0.02, "probability": 0.01}
 
 
-Network = superres.SuperResNet | classification.PadeResNet | segmentation.Segmenter
+Network = superres.SuperResNet | classification.Classifier | segmentation.Segmenter
 
 
 def load_vision(path: Path, task: str) -> tuple[Network, dict[str, str]]:
@@ -58,7 +58,7 @@ def observe_vision(path: Path, task: str) -> dict[str, Any]:
     """
     network, _ = load_vision(path, task)
     pixels = read_image(PICTURE)
-    if isinstance(network, classification.PadeResNet):
+    if isinstance(network, classification.Classifier):
         label, share = next(
             iter(classification.classify(network, fitted(pixels, network.size)).items())
         )

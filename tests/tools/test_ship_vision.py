@@ -55,7 +55,7 @@ def place(task: str, pictures: Path, phantoms: Path) -> Path:
     return phantoms if task == "segmentation" else pictures
 
 
-def settings(task: str, **words: object) -> dict:
+def settings(task: str, preset: str | None = None, **words: object) -> dict:
     """What a run writes down."""
     words = {"data": ["/secret"] if task == "superres" else "/secret", **words}
     recipe = {
@@ -64,7 +64,7 @@ def settings(task: str, **words: object) -> dict:
         "segmentation": SegmentationRecipe,
     }[task]
     return json.loads(
-        json.dumps(asdict(recipe.from_json(settings_of(KINDS[task], None, None, words))))
+        json.dumps(asdict(recipe.from_json(settings_of(KINDS[task], None, preset, words))))
     )
 
 
@@ -191,6 +191,11 @@ def test_a_folder_without_a_run_is_refused(shipping, tmp_path: Path) -> None:
             "classification",
             {"epochs": None, "train": {"steps": 90}},
             "--network pade-resnet-ii-2-2-2 --preset small --steps 90",
+        ),
+        (
+            "classification",
+            {"preset": "pure", "network": "pure-resnet20", "epochs": 9},
+            "--network pure-resnet20 --preset pure --epochs 9",
         ),
         ("segmentation", {}, "--network pure-resunet --preset small"),
         (

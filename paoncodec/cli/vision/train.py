@@ -66,7 +66,11 @@ def _degrees(text: str) -> list[int]:
 )
 @click.option("--out", required=True, metavar="RUN", help="Directory of the run.")
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN, with its settings.")
-@click.option("--preset", help="Settings to begin with: paper or small.  [default: small]")
+@click.option(
+    "--preset",
+    help="Settings to begin with: paper or small; of classification also pure, pure-extended or "
+    "resnet.  [default: small]",
+)
 @click.option(
     "--epochs",
     type=float,
@@ -116,7 +120,7 @@ def train(
     padenet-id (the default).
 
     Networks of classification: resnet-3-3-3, pade-resnet-2-2-2, pade-resnet-ii-2-2-2 (the default),
-    pade-resnet-ii-1-1-2.
+    pade-resnet-ii-1-1-2; resnet20, 32, 44, 56, 110, 272, and each as pure-resnet20, ...
 
     Networks of segmentation: resunet, pure-resunet (the default).
 
