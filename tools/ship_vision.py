@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -25,20 +25,30 @@ from paoncodec.cli.pictures import dataset_name, named_images
 from paoncodec.cli.vision.kinds import KINDS, settings_of
 from paoncodec.errors import UsageError
 from paoncodec.evaluation import classification as of_classification
+from paoncodec.evaluation import segmentation as of_segmentation
 from paoncodec.evaluation import superres as of_superres
 from paoncodec.evaluation.vision_check import load_vision, observe_vision
 from paoncodec.training import RunDirectory
 from paoncodec.training.settings import preset_names
-from paoncodec.vision.classification import PadeResNet
+from paoncodec.vision.classification import Classifier
 from paoncodec.vision.classification.data import read_images
 from paoncodec.vision.classification.recipe import ClassificationRecipe
+from paoncodec.vision.segmentation import Segmenter
+from paoncodec.vision.segmentation.data import validation_cases
+from paoncodec.vision.segmentation.recipe import SegmentationRecipe
 from paoncodec.vision.superres import upscale
 from paoncodec.vision.superres.recipe import SuperResRecipe
 
-RECIPES: Mapping[str, Any] = {"superres": SuperResRecipe, "classification": ClassificationRecipe}
+RECIPES: Mapping[str, Any] = {
+    "superres": SuperResRecipe,
+    "classification": ClassificationRecipe,
+    "segmentation": SegmentationRecipe,
+}
 
 #: Settings of the loop that a command can give.
-_LOOP = {"steps", "batch_size", "accumulate", "crop", "seed", "precision", "workers"}
+_LOOP = {"steps", "batch_size", "accumulate", "seed", "precision", "workers"}
+#: Words that name a place of this machine.
+_PLACES = {"validation"}
 #: Options of networks that follow from the data.
 _OF_DATA = ("classes", "size")
 
@@ -65,12 +75,12 @@ def ship(
         command: that trained it; None: made from the run's settings.
         force: replace a model of that name.
         note: what the card should add.
-        places: of pictures to measure it on, as `paoncodec vision eval --images` takes them.
+        places: of what to measure it on, as `paoncodec vision eval --images` takes them.
 
     Nothing is written before everything is known to be right.
 
     Raises:
-        UsageError: the run is not complete enough, the name is taken, or a picture of ``places``
+        UsageError: the run is not complete enough, the name is taken, or something of ``places``
             cannot be measured.
         WeightsError: the weights cannot be loaded.
     """
@@ -83,7 +93,7 @@ def ship(
     if settings is None:
         raise UsageError(f"{run_folder}: holds no run (config.json); give a run's directory")
     weights = directory.weights_file("best")
-    task = "classification" if "weight_decay" in settings else "superres"
+    task = _task_of(settings)
     _, metadata = load_vision(weights, task)
     best = best_validation(directory, metadata["step"])
     content = weights.read_bytes()
@@ -115,16 +125,26 @@ def ship(
 
 
 def measure(weights: Path, task: str, place: Path) -> dict[str, float]:
-    """The figures of `paoncodec vision eval`, but for the time, and how many pictures they are of.
+    """The figures of `paoncodec vision eval`, but for the time, and how many pictures or cases they
+    are of; of segmentation the mean Dice.
 
     Raises:
-        UsageError: a picture cannot be measured.
+        UsageError: a picture or a case cannot be measured.
     """
     network, _ = load_vision(weights, task)
     about: dict[str, Any] = {"name": weights.stem, "dataset": place.name, "command": []}
-    if isinstance(network, PadeResNet):
+    if isinstance(network, Classifier):
         images = read_images(place, "test", network.size).of_classes(network.classes)
         found = of_classification.evaluate(images, network, progress=lambda name: None, **about)
+    elif isinstance(network, Segmenter):
+        found = of_segmentation.evaluate(
+            validation_cases(place, network.classes),
+            network,
+            of_segmentation.Options(),
+            progress=lambda name, fault: None,
+            **about,
+        )
+        found["results"] = {"mdice": found["results"]["mdice"]["mean"]}
     else:
         found = of_superres.evaluate(
             named_images((str(place),)),
@@ -136,7 +156,8 @@ def measure(weights: Path, task: str, place: Path) -> dict[str, float]:
     if found["failures"]:
         raise UsageError(f"{place}: cannot be measured whole: {found['failures'][0]['error']}")
     figures = {key: round(v, 5) for key, v in found["results"].items() if key != "seconds"}
-    return {"images": found["dataset"]["images"], **figures}
+    counts = {key: count for key, count in found["dataset"].items() if key != "name"}
+    return {**counts, **figures}
 
 
 def training_command(task: str, settings: Mapping[str, Any]) -> str:
@@ -150,21 +171,28 @@ def training_command(task: str, settings: Mapping[str, Any]) -> str:
         UsageError: no preset and options of `paoncodec vision train` give these settings.
     """
     kind, recipe = KINDS[task], RECIPES[task]
-    given = {name: settings[name] for name in ("network", "options", "data")}
-    options = {k: v for k, v in settings["options"].items() if k not in _OF_DATA}
+    given = {name: settings[name] for name in ("network", "data")}
+    own = {k: v for k, v in settings["options"].items() if k not in _OF_DATA}
     commands: list[list[str]] = []
     for preset in preset_names(kind.package):
         whole = recipe.from_json(settings_of(kind, None, preset, given))
         usual = json.loads(json.dumps(asdict(whole)))  # tuples become lists, as in the file
+        usual_options = usual.pop("options")
+        if not usual_options.keys() <= own.keys():
+            continue  # no word takes an option of the preset back
+        options = _changed(usual_options, own)
         loop = _changed(usual.pop("train"), settings["train"])
-        others = _changed(usual, {k: v for k, v in settings.items() if k != "train"})
-        if task == "classification":
-            loop = {k: v for k, v in loop.items() if k not in ("crop", "validation_crop", "steps")}
-            if settings["epochs"] is None:
-                del others["epochs"]
-                loop["steps"] = settings["train"]["steps"]
+        parts = ("options", "train")
+        others = _changed(usual, {k: v for k, v in settings.items() if k not in parts})
+        if task == "classification":  # crops are as large as the pictures
+            loop = {k: v for k, v in loop.items() if k not in ("crop", "validation_crop")}
+        if settings.get("epochs") is not None:
+            loop.pop("steps", None)
+        elif "epochs" in others:
+            del others["epochs"]
+            loop["steps"] = settings["train"]["steps"]
         words = {**options, **others, **loop}
-        if words.keys() <= kind.options | kind.own | _LOOP:
+        if words.keys() <= (kind.options | kind.own | _LOOP) - _PLACES:
             first = f"--network {settings['network']} --preset {preset}"
             commands.append([first, *(_word(name, value) for name, value in words.items())])
     if commands:
@@ -176,8 +204,20 @@ def training_command(task: str, settings: Mapping[str, Any]) -> str:
     )
 
 
+def _task_of(settings: Mapping[str, Any]) -> str:
+    """The task whose recipe has these settings.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for task, recipe in RECIPES.items():
+        if settings.keys() <= {field.name for field in fields(recipe)}:
+            return task
+    raise UsageError(f"settings of no task of vision models: {', '.join(settings)}")
+
+
 def _changed(usual: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in ours.items() if usual[name] != value}
+    return {k: v for k, v in ours.items() if k not in usual or usual[k] != v}
 
 
 def _word(name: str, value: Any) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from paoncodec.errors import ImageError
 from paoncodec.vision.classification.data import LabelledImages
-from paoncodec.vision.classification.networks import PadeResNet
+from paoncodec.vision.classification.networks import Classifier
 from paoncodec.vision.classification.prediction import logits_of
 
 __all__ = ["evaluate"]
@@ -23,7 +23,7 @@ _STRIDE = 250
 
 def evaluate(
     images: LabelledImages,
-    model: PadeResNet,
+    model: Classifier,
     *,
     name: str,
     dataset: str,
@@ -83,7 +83,7 @@ def evaluate(
 
 
 def _parts(
-    images: LabelledImages, model: PadeResNet, progress: Callable[[str], None]
+    images: LabelledImages, model: Classifier, progress: Callable[[str], None]
 ) -> Iterator[torch.Tensor]:
     for first in range(0, len(images), _STRIDE):
         yield logits_of(model, images.pixels[first : first + _STRIDE])

@@ -11,9 +11,10 @@ import numpy as np
 from paoncodec.errors import PaonError, WeightsError
 from paoncodec.evaluation.zoo_check import PICTURE, Finding
 from paoncodec.images import read_image
-from paoncodec.vision import classification, superres
+from paoncodec.vision import classification, segmentation, superres
 from paoncodec.vision.classification.prediction import fitted
 from paoncodec.vision.parts import parameter_count
+from paoncodec.vision.segmentation.inference import probabilities
 from paoncodec.vision.superres.metrics import figures_of
 from paoncodec.vision.superres.resize import reduce
 from paoncodec.vision_zoo import list_vision_cards, resolve_vision
@@ -26,9 +27,10 @@ _CROP = 256
 _WITHIN = {"psnr": 0.02, "probability": 0.01}
 
 
-def load_vision(
-    path: Path, task: str
-) -> tuple[superres.SuperResNet | classification.PadeResNet, dict[str, str]]:
+Network = superres.SuperResNet | classification.Classifier | segmentation.Segmenter
+
+
+def load_vision(path: Path, task: str) -> tuple[Network, dict[str, str]]:
     """The network in a weights file, and the file's metadata.
 
     Raises:
@@ -38,6 +40,8 @@ def load_vision(
         return superres.load_weights(path)
     if task == classification.TASK:
         return classification.load_weights(path)
+    if task == segmentation.TASK:
+        return segmentation.load_weights(path)
     raise WeightsError(f"{path}: of the task {task!r}, which this release does not know")
 
 
@@ -46,20 +50,30 @@ def observe_vision(path: Path, task: str) -> dict[str, Any]:
 
     Returns:
         Of super-resolution ``psnr`` in dB of a part of it, reduced and enlarged again; of
-        classification the ``label`` of its middle, and its ``probability``.
+        classification the ``label`` of its middle, and its ``probability``; of segmentation those
+        of the likeliest class of a part of it in grey, as a mean over its pixels.
 
     Raises:
         WeightsError: not a weights file of the task.
     """
     network, _ = load_vision(path, task)
     pixels = read_image(PICTURE)
-    if isinstance(network, classification.PadeResNet):
+    if isinstance(network, classification.Classifier):
         label, share = next(
             iter(classification.classify(network, fitted(pixels, network.size)).items())
         )
         return {"label": label, "probability": round(share, 4)}
     top, left = ((side - _CROP) // 2 for side in pixels.shape[:2])
     high = np.ascontiguousarray(pixels[top : top + _CROP, left : left + _CROP])
+    if isinstance(network, segmentation.Segmenter):
+        grey = high.mean(2, dtype=np.float32, keepdims=True) / np.float32(127.5) - 1
+        with probabilities(network.model, grey, axes=(2,)) as found:
+            shares = found.mean((0, 1, 2), dtype=np.float64)
+        likeliest = int(shares.argmax())
+        return {
+            "label": network.classes[likeliest],
+            "probability": round(float(shares[likeliest]), 4),
+        }
     large = superres.upscale(network, reduce(high, network.scale))
     return {"psnr": round(float(figures_of(high, large, network.scale)["psnr-rgb"]), 4)}
 
@@ -81,7 +95,8 @@ def check_vision(name: str) -> Iterator[Finding]:
         path = resolve_vision(name, card.task)
         yield Finding("SHA-256", True, card.sha256)
         network, _ = load_vision(path, card.task)
-        yield Finding("loads", True, f"{parameter_count(network) / 1e3:.0f} K parameters")
+        model = network.model if isinstance(network, segmentation.Segmenter) else network
+        yield Finding("loads", True, f"{parameter_count(model) / 1e3:.0f} K parameters")
         found = observe_vision(path, card.task)
     except PaonError as error:
         yield Finding("weights", False, str(error))

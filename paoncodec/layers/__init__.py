@@ -10,6 +10,7 @@ from paoncodec.layers.masked import (
 )
 from paoncodec.layers.pade import PaLaConv2d, PaLaConvTranspose2d, PaLaLinear
 from paoncodec.layers.pau import PAU
+from paoncodec.layers.product_unit import EXPONENT_LIMIT, ProductUnit2d, guarded_values
 from paoncodec.layers.quotients import DENOMINATOR_FLOOR
 from paoncodec.layers.rational import Kind, PadeSpec, rational
 from paoncodec.layers.shift import NoShift, PredictedShift, ShiftSpec, StaticShift, shift2d
@@ -19,6 +20,7 @@ __all__ = [
     "CAUSAL_TAPS",
     "CHECKERBOARD_TAPS",
     "DENOMINATOR_FLOOR",
+    "EXPONENT_LIMIT",
     "PAU",
     "CausalConv2d",
     "CausalPaLaConv2d",
@@ -33,8 +35,10 @@ __all__ = [
     "PaLaLinear",
     "PadeSpec",
     "PredictedShift",
+    "ProductUnit2d",
     "ShiftSpec",
     "StaticShift",
+    "guarded_values",
     "quadratic_conv2d",
     "rational",
     "self_onn_conv2d",

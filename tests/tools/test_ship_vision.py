@@ -15,9 +15,11 @@ from paoncodec.cli import main
 from paoncodec.cli.vision.kinds import KINDS, settings_of
 from paoncodec.errors import UsageError
 from paoncodec.evaluation.vision_check import check_vision
-from paoncodec.vision import classification, superres
+from paoncodec.vision import classification, segmentation, superres
 from paoncodec.vision.classification import PadeResNet
 from paoncodec.vision.classification.recipe import ClassificationRecipe
+from paoncodec.vision.segmentation import phantom
+from paoncodec.vision.segmentation.recipe import SegmentationRecipe
 from paoncodec.vision.superres.recipe import SuperResRecipe
 from paoncodec.vision_zoo import list_vision_cards
 from tests.vision.classification.conftest import write_folders
@@ -35,26 +37,54 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folders(tmp_path_factory.mktemp("pictures") / "Two", side=16)
 
 
-def settings(task: str, **words: object) -> dict:
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("volumes") / "Two"
+    phantom.write_phantoms(folder, 2, 2, (16, 16, 16))
+    return folder
+
+
+@pytest.fixture(params=list(KINDS))
+def task(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def place(task: str, pictures: Path, phantoms: Path) -> Path:
+    """What a model of the task is measured on."""
+    return phantoms if task == "segmentation" else pictures
+
+
+def settings(task: str, preset: str | None = None, **words: object) -> dict:
     """What a run writes down."""
-    words = {"data": "/secret", **words} if task == "classification" else {**words, "data": ["/s"]}
-    recipe = {"superres": SuperResRecipe, "classification": ClassificationRecipe}[task]
+    words = {"data": ["/secret"] if task == "superres" else "/secret", **words}
+    recipe = {
+        "superres": SuperResRecipe,
+        "classification": ClassificationRecipe,
+        "segmentation": SegmentationRecipe,
+    }[task]
     return json.loads(
-        json.dumps(asdict(recipe.from_json(settings_of(KINDS[task], None, None, words))))
+        json.dumps(asdict(recipe.from_json(settings_of(KINDS[task], None, preset, words))))
     )
 
 
-@pytest.fixture(params=["superres", "classification"])
-def run_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+@pytest.fixture
+def run_folder(task: str, tmp_path: Path) -> Path:
     """A run that validated twice; the first, at step 3, was the better."""
     place = tmp_path / "run"
     place.mkdir()
     torch.manual_seed(0)
     best = place / "best.safetensors"
-    if request.param == "superres":
+    if task == "superres":
         model = superres.build("resnet", {"channels": 4, "blocks": 1, "scale": 2}).eval()
         superres.save_weights(model, best, "resnet", {"step": "3"})
         saved = settings("superres", options={"scale": 2, "blocks": 1})
+    elif task == "segmentation":
+        names = tuple(phantom.CLASSES.values())
+        unet = segmentation.build("resunet", len(names), {"widths": (4, 6), "depths": (1, 1)})
+        segmenter = segmentation.Segmenter(unet.eval(), names, (-160.0, 300.0))
+        segmentation.save_weights(segmenter, best, "resunet", {"step": "3"})
+        saved = settings("segmentation", network="resunet", train={"steps": 7})
     else:
         net = PadeResNet((1,), channels=4, classes=CLASSES, size=16).eval()
         classification.save_weights(net, best, "pade-resnet-2-2-2", {"step": "3"})
@@ -69,10 +99,10 @@ def run_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_a_shipped_model_works_by_its_name(
-    shipping, run_folder: Path, pictures: Path, tmp_path: Path, monkeypatch, capsys
+    shipping, run_folder: Path, place: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "zoo")
-    measured = str(pictures)
+    measured = str(place)
     words = ["--name", "mine", "--data-note", "noise", "--measure", measured]
     shipping.main([str(run_folder), *words, "--folder", str(tmp_path / "zoo")])
     [card] = list_vision_cards()
@@ -80,17 +110,22 @@ def test_a_shipped_model_works_by_its_name(
     assert (card.steps, card.minutes, card.data) == (3, 3.0, "noise")
     assert "secret" not in card.command
     assert all(finding.right for finding in check_vision("mine"))
-    target, photo = tmp_path / "found", pictures / "test" / "flat" / "0000.png"
+    target, photo = tmp_path / "found", place / "test" / "flat" / "0000.png"
+    if card.task == "segmentation":
+        photo = place / "imagesVa" / "phantom_0002.nii.gz"
     words = ["vision", "eval", "--task", card.task, "--model", "mine", "--images", measured]
     outcome = CliRunner().invoke(main, [*words, "--json", str(target)])
     assert outcome.exit_code == 0, outcome.output
     found = json.loads(target.read_text())
     assert found["name"] == "mine"
     for key, value in card.results["two"].items():
-        expected = found["dataset"]["images"] if key == "images" else found["results"][key]
+        expected = {**found["dataset"], **found["results"]}[key]
+        if isinstance(expected, dict):
+            expected = expected["mean"]
         assert value == pytest.approx(expected, abs=1e-5)
     words = ["vision", "predict", "--task", card.task, "--model", "mine", str(photo)]
-    words += ["-o", str(tmp_path / "big.png")] if card.task == "superres" else []
+    output = {"superres": "big.png", "segmentation": "labels.nii.gz"}.get(card.task)
+    words += ["-o", str(tmp_path / output)] if output else []
     assert CliRunner().invoke(main, words).exit_code == 0
     for words in (["list"], ["list", "--json"], ["show", "mine"], ["verify", "mine"]):
         outcome = CliRunner().invoke(main, ["zoo", *words])
@@ -157,6 +192,17 @@ def test_a_folder_without_a_run_is_refused(shipping, tmp_path: Path) -> None:
             {"epochs": None, "train": {"steps": 90}},
             "--network pade-resnet-ii-2-2-2 --preset small --steps 90",
         ),
+        (
+            "classification",
+            {"preset": "pure", "network": "pure-resnet20", "epochs": 9},
+            "--network pure-resnet20 --preset pure --epochs 9",
+        ),
+        ("segmentation", {}, "--network pure-resunet --preset small"),
+        (
+            "segmentation",
+            {"network": "resunet", "epochs": 3, "train": {"crop": 32, "seed": 1}},
+            "--network resunet --preset small --epochs 3 --crop 32 --seed 1",
+        ),
     ],
 )
 def test_commands_repeat_the_run(shipping, task: str, words: dict, said: str) -> None:
@@ -165,6 +211,20 @@ def test_commands_repeat_the_run(shipping, task: str, words: dict, said: str) ->
     assert found == f"paoncodec vision train --task {task} {said} --data DIR --out RUN"
 
 
-def test_settings_that_no_command_gives_are_refused(shipping) -> None:
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("classification", {"noise": 30.0}),
+        ("classification", {"validation": "/secret"}),
+        ("segmentation", {"options": {"widths": [4]}}),
+    ],
+)
+def test_settings_that_no_command_gives_are_refused(shipping, task: str, words: dict) -> None:
     with pytest.raises(UsageError, match="say with --command"):
-        shipping.training_command("classification", settings("classification", noise=30.0))
+        shipping.training_command(task, settings(task, **words))
+
+
+def test_settings_of_no_task_are_refused(shipping, run_folder: Path, tmp_path: Path) -> None:
+    (run_folder / "config.json").write_text('{"colour": 1}')
+    with pytest.raises(UsageError, match="settings of no task"):
+        shipping.ship(run_folder, tmp_path / "zoo", "mine", "noise", "CC0-1.0")

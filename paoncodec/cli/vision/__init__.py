@@ -9,6 +9,6 @@ from paoncodec.cli.lazy import LazyGroup
 __all__ = ["vision"]
 
 
-@click.group(cls=LazyGroup, package=__name__, names=("train", "eval", "predict"))
+@click.group(cls=LazyGroup, package=__name__, names=("train", "eval", "predict", "phantoms"))
 def vision() -> None:
-    """Networks of Padé neurons for other tasks: super-resolution, classification."""
+    """Networks of Padé neurons and product units: to enlarge, classify and segment."""

@@ -1,4 +1,4 @@
-"""`paoncodec vision eval`: how good a network is on pictures that it has not seen."""
+"""`paoncodec vision eval`: how good a network is on what it has not seen."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from paoncodec.cli.pictures import dataset_name, named_images
 from paoncodec.cli.progress import progress
 from paoncodec.cli.typed import typed_command
 from paoncodec.cli.vision.foreign import refuse_foreign
+from paoncodec.cli.vision.tables import TABLES
 from paoncodec.errors import ImageError, UsageError
 from paoncodec.vision_zoo import resolve_vision
 
 __all__ = ["eval"]
 
-_OWN = {"superres": ("bicubic", "low", "lpips_weights"), "classification": ()}
+_OWN = {
+    "superres": ("bicubic", "low", "lpips_weights"),
+    "classification": (),
+    "segmentation": ("against",),
+}
 
 Upscaler = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
@@ -40,7 +45,7 @@ Upscaler = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
     required=True,
     metavar="DIR",
     help="superres: the large originals; repeatable. classification: as --data of training; its "
-    "test part, if it has parts.",
+    "test part, if it has parts. segmentation: as --data of training; its validation cases.",
 )
 @click.option(
     "--low",
@@ -55,6 +60,9 @@ Upscaler = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 @click.option(
     "--lpips-weights", metavar="FILE", help="superres: torchvision's AlexNet: adds LPIPS."
 )
+@click.option(
+    "--against", metavar="RESULT", help="segmentation: result file of another network to compare."
+)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing result file.")
 def eval(
     task: str,
@@ -67,14 +75,18 @@ def eval(
     dataset: str | None,
     threads: int | None,
     lpips_weights: str | None,
+    against: str | None,
     force: bool,
 ) -> None:
-    """Measure enlarged pictures against their originals, or labels against the true ones.
+    """Measure enlarged pictures against their originals, or labels of pictures and voxels against
+    the true ones.
 
     superres: PSNR of RGB, PSNR and SSIM of Y, each without a border as wide as the scale, all means
     over the pictures. classification: the share of right labels, and the mean cross entropy.
+    segmentation: Dice of each class and its mean over the cases, with 95% intervals; with --against
+    also the differences, tested by Wilcoxon's signed ranks.
 
-    Exit code 3: some pictures could not be measured; they are named, and left out.
+    Exit code 3: some pictures or cases could not be measured; they are named, and left out.
     """
     refuse_foreign(task, _OWN)
     if output not in (None, STREAM):
@@ -87,16 +99,19 @@ def eval(
     called = name or ("bicubic" if model is None else Path(model).name.removesuffix(".safetensors"))
     if task == "superres":
         found = _superres(model, bicubic, folders, low, lpips_weights, called, dataset)
-    else:
+    elif task == "classification":
         found = _classification(model, folders, called, dataset)
+    else:
+        found = _segmentation(model, folders, against, called, dataset)
     text = json.dumps(found, indent=1, allow_nan=False) + "\n"
     if output not in (None, STREAM):
         write_output(str(output), text.encode(), force)
-    click.echo(text if output == STREAM else _TABLES[task](found), nl=output != STREAM)
+    click.echo(text if output == STREAM else TABLES[task](found), nl=output != STREAM)
     count = len(found["failures"])
     if count:
+        rows, what = ("cases", "cases") if "cases" in found else ("images", "pictures")
         raise ImageError(
-            f"{count} of {count + len(found['images'])} pictures could not be measured and are "
+            f"{count} of {count + len(found[rows])} {what} could not be measured and are "
             "left out of the means: they are named above"
         )
 
@@ -140,18 +155,14 @@ def _superres(
 def _classification(
     model: str | None, folders: tuple[str, ...], name: str, dataset: str | None
 ) -> dict[str, Any]:
-    if model is None:
-        raise UsageError("no --model: give a file that training has made")
-    if len(folders) > 1:
-        raise UsageError(f"--images {' '.join(folders)}: one place is what this task takes")
+    place = _place(folders)
 
     from paoncodec.evaluation.classification import evaluate
     from paoncodec.vision.classification import load_weights
     from paoncodec.vision.classification.data import read_images
 
-    network, _ = load_weights(resolve_vision(model, "classification"))
-    [place] = folders
-    images = read_images(Path(place), "test", network.size).of_classes(network.classes)
+    network, _ = load_weights(_weights(model, "classification"))
+    images = read_images(place, "test", network.size).of_classes(network.classes)
     with progress(len(images)) as bar:
         for _, error in images.faults:
             bar.say(str(error))
@@ -165,6 +176,66 @@ def _classification(
         )
 
 
+def _segmentation(
+    model: str | None,
+    folders: tuple[str, ...],
+    against: str | None,
+    name: str,
+    dataset: str | None,
+) -> dict[str, Any]:
+    place = _place(folders)
+
+    from paoncodec.evaluation import segmentation as measuring
+    from paoncodec.vision.segmentation import load_weights
+    from paoncodec.vision.segmentation.data import validation_cases
+
+    segmenter, _ = load_weights(_weights(model, "segmentation"))
+    first = None if against is None else measuring.read_result(against)
+    cases = validation_cases(place, segmenter.classes)
+    with progress(len(cases)) as bar:
+
+        def hear(case: str, fault: str | None) -> None:
+            bar.step(case)
+            if fault:
+                bar.say(f"{case}: {fault}")
+
+        found = measuring.evaluate(
+            cases,
+            segmenter,
+            measuring.Options(),
+            name=name,
+            dataset=dataset or dataset_name(folders),
+            command=typed_command(),
+            progress=hear,
+        )
+    if first is not None:
+        found["against"] = measuring.comparison(first, found)
+    return found
+
+
+def _place(folders: tuple[str, ...]) -> Path:
+    """The only one.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if len(folders) > 1:
+        raise UsageError(f"--images {' '.join(folders)}: one place is what this task takes")
+    return Path(folders[0])
+
+
+def _weights(model: str | None, task: str) -> Path:
+    """The file of a model that must be named.
+
+    Raises:
+        UsageError: it is not.
+        WeightsError: there is none of this name.
+    """
+    if model is None:
+        raise UsageError("no --model: give a file that training has made")
+    return resolve_vision(model, task)
+
+
 def _upscaler(model: str | None, bicubic: str | None) -> tuple[int, Upscaler]:
     from paoncodec.vision.superres import load_weights, upscale
     from paoncodec.vision.superres.resize import enlarge
@@ -174,32 +245,3 @@ def _upscaler(model: str | None, bicubic: str | None) -> tuple[int, Upscaler]:
         return scale, partial(enlarge, scale=scale)
     network, _ = load_weights(resolve_vision(model, "superres"))
     return network.scale, partial(upscale, network)
-
-
-def _superres_table(found: dict[str, Any]) -> str:
-    """The means for people."""
-    forms = {
-        "psnr-rgb": "PSNR-RGB {:.3f} dB",
-        "psnr-y": "PSNR-Y {:.3f} dB",
-        "ssim-y": "SSIM-Y {:.4f}",
-        "lpips": "LPIPS {:.4f}",
-        "seconds": "{:.1f} s",
-    }
-    means = found["results"]
-    shown = [form.format(means[key]) for key, form in forms.items() if key in means]
-    data = "{name}, means of {images} pictures".format(**found["dataset"])
-    head = f"{found['name']} x{found['scale']} on {data}"
-    return f"{head}: {', '.join(shown) or 'nothing was measured'}"
-
-
-def _classification_table(found: dict[str, Any]) -> str:
-    """The means for people."""
-    data = "{name}, {images} pictures".format(**found["dataset"])
-    means = found["results"]
-    return (
-        f"{found['name']} on {data}: {means['accuracy']:.2%} right, cross entropy "
-        f"{means['cross_entropy']:.4f}, {means['seconds']:.1f} s"
-    )
-
-
-_TABLES = {"superres": _superres_table, "classification": _classification_table}

@@ -17,7 +17,7 @@ def refuse_foreign(task: str, own: Mapping[str, Collection[str]]) -> None:
 
     Args:
         task: that was asked for.
-        own: task → names of the parameters that other tasks lack.
+        own: task → names of the parameters that it has and some other task lacks.
 
     Raises:
         UsageError: something was.
@@ -29,4 +29,4 @@ def refuse_foreign(task: str, own: Mapping[str, Collection[str]]) -> None:
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if tasks and task not in tasks and given:
             flag = max(parameter.opts, key=len)
-            raise UsageError(f"{flag} is of --task {tasks[0]}: leave it out for {task}")
+            raise UsageError(f"{flag} is of --task {' and '.join(tasks)}: leave it out for {task}")

@@ -27,7 +27,7 @@ class Kind:
         network: that is trained where none is named.
         preset: that is taken where none is named.
         options: words of the command line that are options of the network.
-        own: words of the command line that this task has, and others lack.
+        own: words of the command line that this task has, and some other lacks.
         places: places of pictures to train on, and to validate on → settings.
         make: settings → the task, and a line about it.
     """
@@ -67,7 +67,7 @@ def settings_of(
     for part in ("options", "train"):
         settings[part] = {**base.get(part, {}), **given.get(part, {})}
     if "data" not in settings:
-        raise UsageError("no --data: beginning a run takes a folder of pictures")
+        raise UsageError("no --data: beginning a run takes a place of pictures or volumes")
     return settings
 
 
@@ -87,7 +87,7 @@ def _superres(settings: Mapping[str, Any]) -> tuple[Task, str]:
     return task, f"{network}, {count:.0f} K parameters; pictures: {pictures}"
 
 
-def _classification_places(data: Places, validation: Places) -> dict[str, Any]:
+def _single_places(data: Places, validation: Places) -> dict[str, Any]:
     given = {"data": data, "validation": validation}
     for name, places in given.items():
         if len(places) > 1:
@@ -108,13 +108,26 @@ def _classification(settings: Mapping[str, Any]) -> tuple[Task, str]:
     return task, f"{network}, {count:.0f} K parameters; pictures: {pictures}"
 
 
+def _segmentation(settings: Mapping[str, Any]) -> tuple[Task, str]:
+    from paoncodec.vision.parts import parameter_count
+    from paoncodec.vision.segmentation.recipe import SegmentationRecipe, SegmentationTask
+
+    task = SegmentationTask(SegmentationRecipe.from_json(settings))
+    network = f"{task.recipe.network}, {len(task.classes)} classes"
+    cases = f"{len(task.training)} to train on, {len(task.held_out)} to validate on"
+    count = parameter_count(task.model) / 1e3
+    return task, f"{network}, {count:.0f} K parameters; cases: {cases}"
+
+
 KINDS = {
     "superres": Kind(
         package="paoncodec.vision.superres",
         network="padenet-id",
         preset="small",
         options=frozenset({"scale", "blocks", "degrees", "shift", "shared_upsampler"}),
-        own=frozenset({"scale", "blocks", "shared_upsampler", "crop"}),
+        own=frozenset(
+            {"scale", "blocks", "degrees", "shift", "shared_upsampler", "crop", "validation"}
+        ),
         places=_superres_places,
         make=_superres,
     ),
@@ -123,8 +136,17 @@ KINDS = {
         network="pade-resnet-ii-2-2-2",
         preset="small",
         options=frozenset({"degrees", "shift"}),
-        own=frozenset({"epochs", "pure"}),
-        places=_classification_places,
+        own=frozenset({"degrees", "shift", "epochs", "pure", "validation"}),
+        places=_single_places,
         make=_classification,
+    ),
+    "segmentation": Kind(
+        package="paoncodec.vision.segmentation",
+        network="pure-resunet",
+        preset="small",
+        options=frozenset(),
+        own=frozenset({"epochs", "crop"}),
+        places=_single_places,
+        make=_segmentation,
     ),
 }

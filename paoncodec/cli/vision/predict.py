@@ -1,4 +1,4 @@
-"""`paoncodec vision predict`: what a trained network makes of a picture."""
+"""`paoncodec vision predict`: what a trained network makes of a picture or a volume."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = ["predict"]
 _OWN = {
     "superres": ("output", "tile", "halo", "force"),
     "classification": ("resize", "top", "as_json"),
+    "segmentation": ("output", "force"),
 }
 
 
@@ -31,12 +32,19 @@ _OWN = {
     metavar="MODEL",
     help="Name in the zoo, or file that training has made.",
 )
-@click.option("-o", "--output", help="superres: picture to write, - for stdout (PNG).")
+@click.option(
+    "-o",
+    "--output",
+    help="superres: picture to write, - for stdout (PNG); segmentation: volume of labels, .nii or "
+    ".nii.gz.",
+)
 @click.option(
     "--tile", type=click.IntRange(1), help="superres: side of what is computed at a time, pixels."
 )
 @click.option("--halo", type=click.IntRange(0), help="superres: what is seen around it, pixels.")
-@click.option("-f", "--force", is_flag=True, help="superres: replace an existing output.")
+@click.option(
+    "-f", "--force", is_flag=True, help="superres, segmentation: replace an existing output."
+)
 @click.option(
     "--resize", is_flag=True, help="classification: reduce the square in the middle to size."
 )
@@ -60,19 +68,24 @@ def predict(
     as_json: bool,
     threads: int | None,
 ) -> None:
-    """Enlarge IMAGE, or say what is on it. IMAGE is a picture file or - for stdin.
+    """Enlarge IMAGE, say what is on it, or what each voxel is. IMAGE is a picture file or - for
+    stdin; for segmentation a NIfTI volume, .nii or .nii.gz.
 
     superres: as many times larger as the weights are for. Pictures of any size are computed in
     tiles, in bounded memory.
 
     classification: a line for each of the likeliest classes, with its probability.
+
+    segmentation: a volume of labels, of the same place.
     """
     refuse_foreign(task, _OWN)
     source = input_file(image)
-    if task == "superres":
+    if "output" in _OWN[task]:
         if output is None:
-            raise UsageError("no --output: name the enlarged picture, - for stdout")
+            raise UsageError("no --output: name what to write")
         check_output(output, image, force)
+    if task == "segmentation" and not _nifti(image, output or ""):
+        raise UsageError("segmentation takes and makes .nii or .nii.gz files, and no streams")
 
     import torch
 
@@ -81,8 +94,14 @@ def predict(
     weights = resolve_vision(model, task)
     if output is None:
         click.echo(_label(source, weights, resize, top, as_json))
+    elif task == "segmentation":
+        _segment(image, weights, output)
     else:
         _enlarge(source, weights, output, tile, halo, force)
+
+
+def _nifti(*names: str) -> bool:
+    return all(name.endswith((".nii", ".nii.gz")) for name in names)
 
 
 def _enlarge(
@@ -107,6 +126,21 @@ def _enlarge(
     write_output(output, image_bytes(large, form), force)
     before, after = (f"{p.shape[1]}x{p.shape[0]}" for p in (pixels, large))
     click.echo(f"{before} -> {after} px in {seconds:.2f} s", err=True)
+
+
+def _segment(image: str, weights: Path, output: str) -> None:
+    from paoncodec.vision.segmentation import load_weights, segment
+    from paoncodec.vision.segmentation.inference import normalised
+    from paoncodec.vision.segmentation.volumes import Volume, read_volume, write_labels
+
+    segmenter, _ = load_weights(weights)
+    volume = read_volume(image)
+    begun = perf_counter()
+    labels = segment(segmenter.model, normalised(volume.values, segmenter.window))
+    seconds = perf_counter() - begun
+    write_labels(output, Volume(labels, volume.affine))
+    size = "x".join(map(str, labels.shape))
+    click.echo(f"{size} voxels, {len(segmenter.classes)} classes in {seconds:.2f} s", err=True)
 
 
 def _label(source: Path | BinaryIO, weights: Path, resize: bool, top: int, as_json: bool) -> str:

@@ -33,8 +33,16 @@ def _degrees(text: str) -> list[int]:
 @click.option("--network", metavar="NAME", help="Kind of network, see below.")
 @click.option("--scale", type=int, help="superres: how many times larger, 2 or 4.")
 @click.option("--blocks", type=int, help="superres: residual blocks.")
-@click.option("--degrees", type=_degrees, metavar="K/L", help="Of the neurons.")
-@click.option("--shift", help="Inside blocks: none, static, predicted, element-1, ...")
+@click.option(
+    "--degrees",
+    type=_degrees,
+    metavar="K/L",
+    help="superres, classification: of the neurons.",
+)
+@click.option(
+    "--shift",
+    help="superres, classification: inside blocks: none, static, predicted, element-1, ...",
+)
 @click.option(
     "--shared-upsampler",
     is_flag=True,
@@ -47,22 +55,37 @@ def _degrees(text: str) -> list[int]:
     metavar="DIR[=W]",
     help="superres: folder of pictures, searched through; repeatable. Its pictures are drawn W "
     "times an epoch. Or a .txt file with a line `DIR W` for each. classification: a folder or tar "
-    "archive with a folder for each class, or CIFAR-10's Python batches.",
+    "archive with a folder for each class, or CIFAR-10's Python batches. segmentation: a folder "
+    "with a dataset.json.",
 )
 @click.option(
     "--validation",
     multiple=True,
     metavar="DIR",
-    help="Pictures that only validate.  [default: a share of --data]",
+    help="superres, classification: pictures that only validate.  [default: a share of --data]",
 )
 @click.option("--out", required=True, metavar="RUN", help="Directory of the run.")
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN, with its settings.")
-@click.option("--preset", help="Settings to begin with: paper or small.  [default: small]")
-@click.option("--epochs", type=float, help="classification: length of the run, instead of --steps.")
+@click.option(
+    "--preset",
+    help="Settings to begin with: paper or small; of classification also pure, pure-extended or "
+    "resnet.  [default: small]",
+)
+@click.option(
+    "--epochs",
+    type=float,
+    help="classification, segmentation: length of the run, instead of --steps.",
+)
 @click.option("--steps", type=int, help="Optimiser steps of the whole run.")
-@click.option("--batch-size", type=int, help="Pictures a step, in all processes together.")
+@click.option(
+    "--batch-size", type=int, help="Pictures or slices a step, in all processes together."
+)
 @click.option("--accumulate", type=int, help="Parts a process makes of a step, to save memory.")
-@click.option("--crop", type=int, help="superres: side of the small patches in pixels.")
+@click.option(
+    "--crop",
+    type=int,
+    help="superres: side of the small patches; segmentation: of the slices' crops. Pixels.",
+)
 @click.option("--seed", type=int, help="Of weights, patches and their order.")
 @click.option(
     "--precision",
@@ -88,7 +111,7 @@ def train(
     as_json: bool,
     **words: Any,
 ) -> None:
-    """Train a network on pictures; prints the path of its best weights.
+    """Train a network on pictures or volumes; prints the path of its best weights.
 
     Settings that are not given are the preset's, or with --resume those of the run. Ctrl-C writes a
     checkpoint first. Exit code 1: the run diverged, or a file could not be written.
@@ -97,7 +120,9 @@ def train(
     padenet-id (the default).
 
     Networks of classification: resnet-3-3-3, pade-resnet-2-2-2, pade-resnet-ii-2-2-2 (the default),
-    pade-resnet-ii-1-1-2.
+    pade-resnet-ii-1-1-2; resnet20, 32, 44, 56, 110, 272, and each as pure-resnet20, ...
+
+    Networks of segmentation: resunet, pure-resunet (the default).
 
     `accelerate launch -m paoncodec vision train ...` trains in several processes.
     """

@@ -1,6 +1,8 @@
-"""The networks of classification: one residual network, of classic or of Padé neurons.
+"""The networks of classification: a residual network of classic or of Padé neurons, and the ResNets
+of small pictures with their PURe forms.
 
-"Padé Neurons for Efficient Neural Models", IV-C1.
+"Padé Neurons for Efficient Neural Models", IV-C1; "PURe: A Plug-and-Play Product-Unit Residual
+Module for Vision Networks", 4.1.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from paoncodec.errors import UsageError
 from paoncodec.layers import ElementShift, Kind, PaLaConv2d, PaLaDeformConv2d, PaLaLinear
 from paoncodec.layers.base import PaLa, require_at_least
 from paoncodec.layers.pade import PaddingMode
+from paoncodec.vision.classification.pure import CIFAR_DEPTHS, CifarResNet, to_pure
 from paoncodec.vision.parts import SHIFTS, drop_bias
 
 #: What may follow the first layer of a block, and its addition.
@@ -49,6 +52,15 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "pade-resnet-2-2-2": {**_PADE, "blocks": (2, 2, 2)},
         "pade-resnet-ii-2-2-2": {**_SHIFTED, "blocks": (2, 2, 2)},
         "pade-resnet-ii-1-1-2": {**_SHIFTED, "blocks": (1, 1, 2)},
+    }
+)
+
+#: The ResNets of small pictures and their PURe forms: name → options of :class:`SmallResNet`.
+PURE_NETWORKS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        f"{'pure-' if pure else ''}resnet{depth}": {"depth": depth, "pure": pure}
+        for pure in (False, True)
+        for depth in CIFAR_DEPTHS
     }
 )
 
@@ -100,8 +112,7 @@ class PadeResNet(nn.Module):
                 raise ValueError(f"{name} {value!r}: choose one of {', '.join(legal)}")
         if len(degrees) != 2:
             raise ValueError(f"degrees {degrees!r}: two, K and L")
-        if len(classes) < 2 or len(set(classes)) < len(classes):
-            raise ValueError(f"classes {classes!r}: two or more, each of a name of its own")
+        _require_classes(classes)
         self.classes = tuple(classes)
         self.size = size
         self.config = {
@@ -214,18 +225,63 @@ class _Normalised(nn.Sequential):
         super().__init__(layer, nn.BatchNorm2d(wide_out))
 
 
-def build(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> PadeResNet:
-    """A new network of :data:`NETWORKS`, some of its options replaced.
+class SmallResNet(nn.Module):
+    """(B, 3, H, W) with values of [-1, 1] as their range → (B, classes), logits.
+
+    Args:
+        depth: of the :class:`.CifarResNet`, 6n + 2.
+        pure: whether its blocks have product units (:func:`.to_pure`).
+        classes: their names.
+        size: side of the pictures that it is for, pixels. Others pass through it, too.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    def __init__(
+        self,
+        depth: int = 20,
+        pure: bool = False,
+        classes: Sequence[str] = CIFAR10,
+        size: int = 32,
+    ) -> None:
+        super().__init__()
+        require_at_least(1, size=size)
+        _require_classes(classes)
+        self.classes = tuple(classes)
+        self.size = size
+        self.config = {"depth": depth, "pure": pure, "classes": list(classes), "size": size}
+        host = CifarResNet(depth, len(classes))
+        self.network = to_pure(host) if pure else host
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) of any floating-point format → (B, classes)."""
+        return self.network(x.to(next(self.parameters()).dtype))
+
+
+#: What the recipe trains.
+Classifier = PadeResNet | SmallResNet
+
+
+def build(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> Classifier:
+    """A new network of :data:`NETWORKS` or :data:`PURE_NETWORKS`, some of its options replaced.
 
     Raises:
         UsageError: no such network, or options it does not take.
     """
-    if name not in NETWORKS:
-        raise UsageError(f"network {name!r}: choose one of {', '.join(NETWORKS)}")
+    every = {**NETWORKS, **PURE_NETWORKS}
+    if name not in every:
+        raise UsageError(f"network {name!r}: choose one of {', '.join(every)}")
+    kind = PadeResNet if name in NETWORKS else SmallResNet
     try:
-        return PadeResNet(**{**NETWORKS[name], **options})
+        return kind(**{**every[name], **options})
     except (TypeError, ValueError) as error:
         raise UsageError(f"network {name}: {error}") from error
+
+
+def _require_classes(classes: Sequence[str]) -> None:
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise ValueError(f"classes {classes!r}: two or more, each of a name of its own")
 
 
 def layer_count(model: PadeResNet) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from paoncodec.errors import ImageError
 from paoncodec.images import to_pil
-from paoncodec.vision.classification.networks import PadeResNet
+from paoncodec.vision.classification.networks import Classifier
 from paoncodec.vision.parts import to_range
 
 __all__ = ["classify", "fitted", "logits_of"]
@@ -23,7 +23,7 @@ Pixels = npt.NDArray[np.uint8]
 _BATCH = 250
 
 
-def classify(model: PadeResNet, pixels: Pixels) -> dict[str, float]:
+def classify(model: Classifier, pixels: Pixels) -> dict[str, float]:
     """The probability of each class, the most likely first.
 
     Args:

@@ -1,6 +1,7 @@
 """How the networks of classification are trained; the engine does the rest.
 
-"Padé Neurons for Efficient Neural Models", IV-C2.
+"Padé Neurons for Efficient Neural Models", IV-C2; "PURe: A Plug-and-Play Product-Unit Residual
+Module for Vision Networks", 4.1.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from paoncodec.errors import PictureLeftOut, UsageError
+from paoncodec.layers import ProductUnit2d, guarded_values
 from paoncodec.training import RESUMABLE, Samples, TrainConfig
 from paoncodec.training.settings import refuse_unknown
 from paoncodec.vision.classification.data import LabelledImages, WrongSize, read_images
-from paoncodec.vision.classification.networks import PadeResNet, build
+from paoncodec.vision.classification.networks import Classifier, build
 from paoncodec.vision.classification.optimizer import RoundedAdamW
 from paoncodec.vision.classification.prediction import logits_of
 from paoncodec.vision.classification.samples import AugmentedImages, split
@@ -36,6 +38,7 @@ _SHOWN = 8
 #: What the loss of a network in float16 is multiplied by: gradients of mean losses are smaller than
 #: its numbers.
 _SCALES = {"float16": 1024.0}
+_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,17 @@ class ClassificationRecipe:
     """All settings of a training.
 
     Args:
-        network: one of :data:`.NETWORKS`.
-        options: of it that are not as there (:class:`.PadeResNet`). Classes and size of the
-            pictures are those of the data.
+        network: one of :data:`.NETWORKS` or :data:`.PURE_NETWORKS`.
+        options: of it that are not as there (:class:`.PadeResNet`, :class:`.SmallResNet`). Classes
+            and size of the pictures are those of the data.
         data: place of the pictures (:func:`.read_images`).
         validation: place of pictures that only validate; None for a share of ``data``.
         border: of what crops are cut from, pixels around each picture.
         noise: signal-to-noise ratio of training pictures, dB; None for no noise.
-        lr: learning rate of AdamW.
+        upright: whether training pictures are mirrored from left to right alone, and keep their
+            channels.
+        optimizer: ``"adamw"``, or ``"sgd"`` with a momentum of 0.9.
+        lr: its learning rate.
         weight_decay: of all parameters.
         epochs: length of the run, in place of ``train.steps``; None for the latter.
         pure: format that the network itself is in, ``"bfloat16"`` or ``"float16"``, with no
@@ -67,6 +73,8 @@ class ClassificationRecipe:
     validation: str | None = None
     border: int = 4
     noise: float | None = 40.0
+    upright: bool = False
+    optimizer: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 5e-4
     epochs: float | None = None
@@ -86,6 +94,10 @@ class ClassificationRecipe:
             raise UsageError(f"epochs {self.epochs}: must be above 0, e.g. 10, or null for steps")
         if self.pure not in (None, "bfloat16", "float16"):
             raise UsageError(f"pure {self.pure!r}: choose bfloat16 or float16, or null")
+        if self.optimizer not in ("adamw", "sgd"):
+            raise UsageError(f"optimizer {self.optimizer!r}: choose adamw or sgd")
+        if self.pure is not None and self.optimizer != "adamw":
+            raise UsageError(f"pure {self.pure}: takes the optimizer adamw, which rounds its steps")
         if self.pure is not None and self.train.precision != "float32":
             raise UsageError(
                 f"precision {self.train.precision} is of autocast over float32 weights, and pure "
@@ -136,6 +148,7 @@ class ClassificationTask:
         torch.manual_seed(self.config.seed)
         network = build(recipe.network, self.recipe.options)
         self.model: nn.Module = in_format(network, recipe.pure or "float32")
+        self._multiplies = any(isinstance(m, ProductUnit2d) for m in network.modules())
         self._scale = _SCALES.get(recipe.pure or "", 1.0)
 
     def describe(self) -> dict[str, Any]:
@@ -149,11 +162,13 @@ class ClassificationTask:
         group = {"params": list(self.model.parameters()), "lr": rate, "initial_lr": rate}
         if self.recipe.pure:
             return [RoundedAdamW([group], weight_decay=decay, scale=self._scale)]
+        if self.recipe.optimizer == "sgd":
+            return [torch.optim.SGD([group], momentum=_MOMENTUM, weight_decay=decay)]
         return [torch.optim.AdamW([group], weight_decay=decay)]
 
     def data(self) -> Dataset[tuple[Tensor, int]]:
-        recipe = self.recipe
-        return AugmentedImages(self.training, recipe.border, recipe.noise, self.config.seed)
+        recipe, seed = self.recipe, self.config.seed
+        return AugmentedImages(self.training, recipe.border, recipe.noise, seed, recipe.upright)
 
     def loss(
         self, model: Callable[..., Any], batch: Any, samples: Samples
@@ -162,7 +177,10 @@ class ClassificationTask:
         logits = model(values).float()
         entropy = F.cross_entropy(logits, labels)
         right = (logits.detach().argmax(1) == labels).float().mean()
-        return self._scale * entropy, {"loss": entropy.item(), "accuracy": right.item()}
+        figures = {"loss": entropy.item(), "accuracy": right.item()}
+        if self._multiplies:
+            figures["guarded"] = float(guarded_values(self.model))
+        return self._scale * entropy, figures
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Share of the held-out pictures that are named rightly, their mean cross entropy in nats,
@@ -186,8 +204,8 @@ class ClassificationTask:
         return {"wrong": row.permute(2, 0, 1).float() / 255}
 
     def export(self, model: nn.Module, path: str, metadata: dict[str, str]) -> None:
-        if not isinstance(model, PadeResNet):
-            raise ValueError(f"a {type(model).__name__}: expected a PadeResNet")
+        if not isinstance(model, Classifier):
+            raise ValueError(f"a {type(model).__name__}: expected a network of classification")
         try:
             save_weights(model, path, self.recipe.network, metadata)
         except SafetensorError as error:  # how safetensors says that the disk is full

@@ -23,17 +23,27 @@ class AugmentedImages(Dataset[tuple[Tensor, int]]):
     """The samples of a run by their number in it, an epoch after the other.
 
     "Padé Neurons for Efficient Neural Models", IV-C2: a crop of the picture with a black border,
-    mirrored both ways, turned by quarters and its channels shuffled, all at random, and noise.
+    mirrored both ways, turned by quarters and its channels shuffled, all at random, and noise. For
+    the ResNets of small pictures (He et al., 2016) only a crop and left to right.
 
     Args:
         images: to draw from, each once an epoch.
         border: its width in pixels.
         noise: signal-to-noise ratio of what is added to the values in [-1, 1], dB; None: nothing.
         seed: the source of all randomness.
+        upright: whether pictures are mirrored from left to right alone, and keep their channels.
     """
 
-    def __init__(self, images: LabelledImages, border: int, noise: float | None, seed: int) -> None:
+    def __init__(
+        self,
+        images: LabelledImages,
+        border: int,
+        noise: float | None,
+        seed: int,
+        upright: bool = False,
+    ) -> None:
         self._images, self._border, self._noise, self._seed = images, border, noise, seed
+        self._upright = upright
         self._order = EpochOrder([1.0] * len(images), seed)
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
@@ -41,7 +51,9 @@ class AugmentedImages(Dataset[tuple[Tensor, int]]):
         drawn = self._order[number]
         picture = drawn % len(self._images)
         rng = np.random.default_rng((self._seed, drawn, _STREAM))
-        pixels = shuffled(self._placed(self._images.pixels[picture], rng), rng)
+        pixels = self._placed(self._images.pixels[picture], rng)
+        if not self._upright:
+            pixels = shuffled(pixels, rng)
         values = to_range(torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))))
         if self._noise is not None:
             values = torch.from_numpy(noisy(values.numpy(), self._noise, rng))
@@ -54,6 +66,8 @@ class AugmentedImages(Dataset[tuple[Tensor, int]]):
         wide = np.pad(pixels, ((border, border), (border, border), (0, 0)))
         top, left = rng.integers(2 * border + 1, size=2)
         crop = wide[top : top + size, left : left + size]
+        if self._upright:
+            return crop[:, :: -1 if rng.integers(2) else 1]
         vertical, horizontal = rng.integers(2, size=2)
         crop = crop[:: -1 if vertical else 1, :: -1 if horizontal else 1]
         return turned(crop, int(rng.integers(4)))

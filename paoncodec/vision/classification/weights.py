@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from paoncodec.vision.classification.networks import PadeResNet
+from paoncodec.vision.classification.networks import Classifier, PadeResNet, SmallResNet
 from paoncodec.vision.weights import load_network, save_network
 
 __all__ = ["FORMATS", "TASK", "in_format", "load_weights", "save_weights"]
+
+Network = TypeVar("Network", bound=nn.Module)
 
 TASK = "classification"
 #: What a whole network can be in, by name.
@@ -20,26 +22,27 @@ FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def save_weights(
-    model: PadeResNet, path: str | os.PathLike[str], network: str, metadata: Mapping[str, str]
+    model: Classifier, path: str | os.PathLike[str], network: str, metadata: Mapping[str, str]
 ) -> None:
     """Writes a file that :func:`load_weights` reads.
 
     Args:
         model: on any device.
         path: of the file.
-        network: its name in :data:`.NETWORKS`.
+        network: its name in :data:`.NETWORKS` or :data:`.PURE_NETWORKS`.
         metadata: whatever else the file should say of itself.
 
     Raises:
         ValueError: a weight is not a finite number.
         SafetensorError: the file cannot be written.
     """
-    format_ = next(n for n, dtype in FORMATS.items() if dtype == model.head.bias.dtype)
+    first = next(model.parameters())  # of a convolution
+    format_ = next(n for n, dtype in FORMATS.items() if dtype == first.dtype)
     about = {"task": TASK, "network": network, **metadata}
     save_network(model, path, about, {**model.config, "format": format_})
 
 
-def load_weights(path: str | os.PathLike[str]) -> tuple[PadeResNet, dict[str, str]]:
+def load_weights(path: str | os.PathLike[str]) -> tuple[Classifier, dict[str, str]]:
     """The network in a weights file, in evaluation mode and its own format, and the metadata.
 
     Raises:
@@ -48,7 +51,7 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[PadeResNet, dict[str, st
     return load_network(path, TASK, "classification", _make)
 
 
-def in_format(model: PadeResNet, name: str) -> PadeResNet:
+def in_format(model: Network, name: str) -> Network:
     """The model with its layers in one of :data:`FORMATS`; batch normalisation stays in float32,
     whose running means of many steps no shorter format holds.
 
@@ -62,6 +65,7 @@ def in_format(model: PadeResNet, name: str) -> PadeResNet:
     return model
 
 
-def _make(config: dict[str, Any]) -> PadeResNet:
+def _make(config: dict[str, Any]) -> Classifier:
     options = {name: value for name, value in config.items() if name != "format"}
-    return in_format(PadeResNet(**options), config["format"])
+    kind = SmallResNet if "depth" in options else PadeResNet
+    return in_format(kind(**options), config["format"])

@@ -87,7 +87,11 @@ def test_wrong_words_of_training(run, pictures: Path, tmp_path: Path) -> None:
         (["--data", pictures, "--scale", 2], 2, "--scale is of --task superres"),
         (["--data", pictures, "--steps", 2, "--epochs", 1], 2, "give one of them"),
         (["--data", pictures, "--pure", "float16", "--precision", "float16"], 2, "one of them"),
-        (["--data", pictures, "--preset", "huge"], 2, "choose one of paper, small"),
+        (
+            ["--data", pictures, "--preset", "huge"],
+            2,
+            "one of paper, pure, pure-extended, resnet, small",
+        ),
     ):
         outcome = run(*train, *words)
         assert (outcome.exit_code, outcome.stdout) == (code, b""), words

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from paoncodec.errors import UsageError
-from paoncodec.layers import PaLaConv2d, PaLaDeformConv2d, PaLaLinear
+from paoncodec.layers import PaLaConv2d, PaLaDeformConv2d, PaLaLinear, ProductUnit2d
 from paoncodec.layers.base import PaLa
 from paoncodec.vision.classification.networks import (
     NETWORKS,
@@ -25,6 +25,16 @@ LAYERS = {
     "pade-resnet-ii-2-2-2": 14,
     "pade-resnet-ii-1-1-2": 10,
 }
+#: Depth, and parameters of the ResNet and its PURe form. The latter has in each block the product
+#: unit's threshold, and a factor for each of its outputs.
+COUNTS = [
+    (20, 269_722, 270_067),
+    (32, 464_154, 464_729),
+    (44, 658_586, 659_391),
+    (56, 853_018, 854_053),
+    (110, 1_727_962, 1_730_032),
+    (272, 4_352_794, 4_357_969),
+]
 
 
 @pytest.mark.parametrize(("name", "count"), LAYERS.items())
@@ -153,3 +163,25 @@ def test_wrong_options_are_refused(options: dict, said: str) -> None:
 def test_other_channels_are_refused(tiny: PadeResNet) -> None:
     with pytest.raises(ValueError, match=r"expected \(batch, 3, height, width\)"):
         tiny(torch.zeros(1, 4, 32, 32))
+
+
+@pytest.mark.parametrize(("depth", "host", "pure"), COUNTS)
+def test_small_resnets_have_so_many_parameters(depth: int, host: int, pure: int) -> None:
+    for name, count in ((f"resnet{depth}", host), (f"pure-resnet{depth}", pure)):
+        model = build(name)
+        assert parameter_count(model) == count
+        assert len(model.classes) == 10
+    units = [m for m in model.modules() if isinstance(m, ProductUnit2d)]
+    assert len(units) == (depth - 2) // 2
+
+
+def test_small_resnets_take_any_size_and_refuse_other_options() -> None:
+    model = build("pure-resnet20", {"depth": 8, "classes": ("a", "b")}).eval()
+    assert model(torch.rand(2, 3, 9, 14)).shape == (2, 2)
+    for options, said in (
+        ({"depth": 9}, "6n"),
+        ({"classes": ("a", "a")}, "a name of its own"),
+        ({"blocks": (1,)}, "blocks"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            build("resnet20", options)

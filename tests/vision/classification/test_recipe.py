@@ -13,6 +13,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from paoncodec.errors import ImageError, PictureLeftOut, UsageError
+from paoncodec.layers import ProductUnit2d
 from paoncodec.training import RunDirectory, Samples, TrainConfig, Trainer, TrainingDiverged
 from paoncodec.training.settings import preset_names, read_preset
 from paoncodec.vision.classification import PadeResNet, load_weights, recipe
@@ -61,6 +62,41 @@ def test_presets_are_the_papers_recipe(name: str, epochs: int, folders: Path) ->
     # 5,000 of CIFAR-10's 50,000 are held out, and validated on once an epoch of the others.
     assert made.train.validation_fraction * 50_000 == 5_000
     assert made.train.validate_every * 250 == 45_000
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "lr", "decay", "epochs", "drops"),
+    [
+        ("pure", "pure-resnet20", 0.01, 1e-3, 160, (80, 120)),
+        ("pure-extended", "pure-resnet20", 0.01, 1e-3, 220, (140, 180)),
+        ("resnet", "resnet20", 0.1, 1e-4, 182, (91, 136.5)),
+    ],
+)
+def test_presets_of_small_resnets_are_those_of_their_papers(
+    name: str, network: str, lr: float, decay: float, epochs: int, drops: tuple, folders: Path
+) -> None:
+    given = {"network": network, "options": {"depth": 8}, "data": str(folders)}
+    made = ClassificationRecipe.from_json({**read_preset(PACKAGE, name), **given})
+    assert (made.upright, made.noise, made.border) == (True, None, 4)
+    assert (made.epochs, made.train.batch_size) == (epochs, 128)
+    loop = replace(made.train, steps=2 * epochs)
+    for n, drop in enumerate(drops):
+        assert loop.rate_factor(int(2 * drop) - 1) == pytest.approx(0.1**n)
+        assert loop.rate_factor(int(2 * drop)) == pytest.approx(0.1 ** (n + 1))
+    [optimizer] = ClassificationTask(made).optimizers()
+    assert isinstance(optimizer, torch.optim.SGD)
+    [group] = optimizer.param_groups
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (lr, 0.9, decay)
+
+
+def test_what_product_units_hold_is_counted(settings: ClassificationRecipe) -> None:
+    task = ClassificationTask(replace(settings, network="pure-resnet20", options={"depth": 8}))
+    batch = (torch.rand(2, 3, 32, 32), torch.tensor([0, 1]))
+    assert task.loss(task.model, batch, Samples(range(2), 2, 0))[1]["guarded"] == 0
+    unit = next(m for m in task.model.modules() if isinstance(m, ProductUnit2d))
+    torch.nn.init.constant_(unit.bias, 1e3)
+    assert task.loss(task.model, batch, Samples(range(2), 2, 0))[1]["guarded"] > 0
+    assert task.loss(task.model, batch, Samples(range(2), 2, 0))[1]["guarded"] > 0
 
 
 def test_epochs_are_steps(settings: ClassificationRecipe) -> None:
@@ -112,6 +148,16 @@ def test_it_learns(settings: ClassificationRecipe, network: str, tmp_path: Path)
     best = train(longer(settings, network=network), tmp_path / "run").best_validation()
     assert best["accuracy"] == 1
     assert best["loss"] == 0
+
+
+@pytest.mark.parametrize("network", ["resnet20", "pure-resnet20"])
+def test_small_resnets_learn_by_sgd(settings, network: str, tmp_path: Path) -> None:
+    changes = {"options": {"depth": 8}, "optimizer": "sgd", "upright": True, "noise": None}
+    trainer = train(longer(settings, network=network, **changes), tmp_path / "run")
+    assert trainer.best_validation()["accuracy"] == 1
+    model, about = load_weights(trainer.run.weights_file("best"))
+    assert about["network"] == network
+    assert model.config["depth"] == 8
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -49,6 +49,18 @@ def test_labels_stay_with_their_pictures(images: LabelledImages) -> None:
         assert by_sum[int(pixels_of(values).sum())] == label
 
 
+def test_upright_pictures_are_moved_and_mirrored_from_left_to_right() -> None:
+    """9 places, 2 ways to lie, and the planes as they were."""
+    marked = np.zeros((1, 6, 6, 3), np.uint8)
+    marked[0, 2, 2], marked[0, 2, 3, 0], marked[0, 3, 2, 1] = 255, 120, 60
+    images = LabelledImages(marked, np.array([0]), ("even", "odd"), ("0.png",))
+    data = AugmentedImages(images, 1, None, seed=0, upright=True)
+    found = {pixels_of(data[k][0]).tobytes() for k in range(200)}
+    wide = np.pad(marked[0], ((1, 1), (1, 1), (0, 0)))
+    crops = [wide[y : y + 6, x : x + 6] for y in range(3) for x in range(3)]
+    assert found == {np.ascontiguousarray(c[:, ::s]).tobytes() for c in crops for s in (1, -1)}
+
+
 def test_pictures_are_moved_turned_mirrored_and_shuffled(images: LabelledImages) -> None:
     """Of a picture whose three planes mark its corner: 9 places, 8 ways to lie, 6 orders."""
     marked = np.zeros((1, 6, 6, 3), np.uint8)

@@ -10,14 +10,22 @@ from safetensors.torch import save_file
 from torch import nn
 
 from paoncodec.errors import WeightsError
-from paoncodec.vision.classification import NETWORKS, PadeResNet, build, load_weights, save_weights
+from paoncodec.vision.classification import (
+    NETWORKS,
+    PURE_NETWORKS,
+    PadeResNet,
+    build,
+    load_weights,
+    save_weights,
+)
 from paoncodec.vision.classification.weights import FORMATS, in_format
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, *PURE_NETWORKS])
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_network_comes_back(name: str, form: str, tmp_path: Path) -> None:
-    options = {"channels": 4, "blocks": (1, 1), "classes": ["a", "b"], "size": 8}
+    form_of = {"depth": 8} if name in PURE_NETWORKS else {"channels": 4, "blocks": (1, 1)}
+    options = {**form_of, "classes": ["a", "b"], "size": 8}
     model = in_format(build(name, options), form).eval()
     save_weights(model, tmp_path / "a.safetensors", name, {"step": "7"})
     again, about = load_weights(tmp_path / "a.safetensors")

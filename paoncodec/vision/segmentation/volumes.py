@@ -1,0 +1,207 @@
+"""Volumes in and out: NIfTI files, with their place in space."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paoncodec.errors import ImageError, UsageError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = [
+    "Volume",
+    "check_pair",
+    "read_labels",
+    "read_shape",
+    "read_volume",
+    "write_labels",
+    "write_volume",
+]
+
+#: Affines of a volume and its labels may differ by this much, in mm.
+_AFFINE_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Values on a grid in space.
+
+    Args:
+        values: (X, Y, Z); of CT float32 in Hounsfield units, or labels as uint8.
+        affine: (4, 4) float64, from indices to millimetres (NIfTI: right, anterior, superior).
+    """
+
+    values: npt.NDArray[Any]
+    affine: npt.NDArray[np.float64]
+
+
+def read_volume(path: str | os.PathLike[str]) -> Volume:
+    """The volume in a NIfTI file, scaled as its header says, float32.
+
+    Raises:
+        ImageError: not a sound NIfTI file, not three-dimensional, without voxels, without an
+            affine, or with values that are not finite; names file and reason.
+        UsageError: nibabel is not installed.
+    """
+    values, affine = _read(path)
+    if not np.isfinite(values).all():
+        raise ImageError(f"{os.fspath(path)}: has values that are not finite; mend or leave it out")
+    return Volume(values, affine)
+
+
+def read_labels(path: str | os.PathLike[str], classes: int) -> Volume:
+    """The labels in a NIfTI file, uint8 below ``classes`` (at most 256).
+
+    Raises:
+        ImageError: as for :func:`read_volume`, or a value is no class.
+        UsageError: nibabel is not installed.
+    """
+    values, affine = _read(path)
+    wrong = ~((values >= 0) & (values < classes) & (values == np.rint(values)))
+    if wrong.any():
+        raise ImageError(
+            f"{os.fspath(path)}: has the label {values[wrong][0]:g}: labels are whole numbers "
+            f"from 0 to {classes - 1}"
+        )
+    return Volume(values.astype(np.uint8), affine)
+
+
+def read_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
+    """(X, Y, Z) of the volume in a NIfTI file, from its header alone.
+
+    Raises:
+        ImageError: not a NIfTI file, not three-dimensional, without voxels or without an affine.
+        UsageError: nibabel is not installed.
+    """
+    with _sound(os.fspath(path)):
+        x, y, z = _open(os.fspath(path)).shape
+    return int(x), int(y), int(z)
+
+
+def check_pair(image: Volume, labels: Volume, name: str) -> None:
+    """Makes sure that labels are those of a volume.
+
+    Raises:
+        ImageError: sizes or affines differ.
+    """
+    if image.values.shape != labels.values.shape:
+        raise ImageError(
+            f"{name}: a volume of {_by(image)} voxels with labels of {_by(labels)}: "
+            "must be of one size"
+        )
+    if not np.allclose(image.affine, labels.affine, atol=_AFFINE_TOLERANCE):
+        raise ImageError(f"{name}: volume and labels have different affines: not of one place")
+
+
+def write_labels(path: str | os.PathLike[str], labels: Volume) -> None:
+    """Writes labels as uint8, with their affine; ``.nii.gz`` is compressed.
+
+    Raises:
+        UsageError: another suffix, the file cannot be written, or nibabel is not installed.
+    """
+    _write(path, labels.values.astype(np.uint8), labels.affine)
+
+
+def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
+    """Writes CT values as int16, rounded, with their affine; ``.nii.gz`` is compressed.
+
+    Raises:
+        UsageError: as for :func:`write_labels`.
+    """
+    limits = np.iinfo(np.int16)
+    values = np.rint(volume.values).clip(limits.min, limits.max).astype(np.int16)
+    _write(path, values, volume.affine)
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    name = os.fspath(path)
+    with _sound(name):
+        _check_gzip(name)
+        image = _open(name)
+        return np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, np.float64)
+
+
+def _open(name: str) -> Any:
+    """nibabel's image, whose header is sound."""
+    nibabel = _nibabel()
+    image = nibabel.load(name)
+    if not isinstance(image, nibabel.Nifti1Image):
+        raise ImageError(f"{name}: not a NIfTI file but {type(image).__name__}")
+    _check_header(image, name)
+    return image
+
+
+@contextmanager
+def _sound(name: str) -> Iterator[None]:
+    """What reading a file may raise, as the error that says so."""
+    wrong = _nibabel().filebasedimages.ImageFileError
+    try:
+        yield
+    except (OSError, EOFError, ValueError, zlib.error, wrong) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ImageError(f"{name}: not a sound NIfTI file ({reason}); fetch it again") from error
+
+
+def _check_gzip(name: str) -> None:
+    """Reads a compressed file to its end, where its checksum is: nibabel stops before it."""
+    if not name.endswith(".gz"):
+        return
+    with gzip.open(name) as file:
+        while file.read(2**20):
+            continue
+
+
+def _check_header(image: Any, name: str) -> None:
+    """What the header alone tells: before memory is taken for the voxels."""
+    shape = tuple(image.shape)
+    if len(shape) != 3:
+        raise ImageError(f"{name}: {len(shape)} dimensions, {shape}: must be a volume of three")
+    if 0 in shape:
+        raise ImageError(f"{name}: a volume of {' x '.join(map(str, shape))} voxels has no slices")
+    if not (image.header["sform_code"] or image.header["qform_code"]):
+        raise ImageError(f"{name}: has no affine (sform and qform are unset): its place is unknown")
+    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-12:
+        raise ImageError(f"{name}: its affine is none: {image.affine[:3].tolist()}")
+
+
+def _write(
+    path: str | os.PathLike[str], values: npt.NDArray[Any], affine: npt.NDArray[np.float64]
+) -> None:
+    nibabel = _nibabel()
+    target = Path(path)
+    suffix = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
+    if suffix not in (".nii", ".nii.gz"):
+        raise UsageError(f"{target}: volumes are written as .nii or .nii.gz")
+    # Beside it and renamed, so that there is never half a file under its name.
+    beside = target.with_name(f".{target.name.removesuffix(suffix)}.part{suffix}")
+    image = nibabel.Nifti1Image(values, affine)
+    image.header.set_xyzt_units("mm")
+    try:
+        nibabel.save(image, beside)
+        beside.replace(target)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+def _nibabel() -> ModuleType:
+    try:
+        import nibabel
+    except ImportError as error:
+        raise UsageError("NIfTI files take nibabel: pip install 'paoncodec[vision]'") from error
+    return nibabel
+
+
+def _by(volume: Volume) -> str:
+    return "x".join(map(str, volume.values.shape))
