@@ -46,9 +46,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(photo, tmp_path / "photo.png")
     with Image.open(photo) as picture:
         picture.resize((48, 48)).save(tmp_path / "small.png")
-    (tmp_path / "photos").mkdir()
-    for name in "abcd":
-        shutil.copy(photo, tmp_path / "photos" / f"{name}.png")
+        (tmp_path / "photos").mkdir()
+        for name, corner in {"a": (0, 0), "b": (0, 256), "c": (256, 0), "d": (256, 256)}.items():
+            quarter = picture.crop((*corner, *(side + 256 for side in corner)))
+            quarter.save(tmp_path / "photos" / f"{name}.png")
     for number, place in enumerate(("train/cat", "train/dog", "test/cat", "test/dog")):
         (tmp_path / "cifar10" / place).mkdir(parents=True)
         for name in "ab":

@@ -50,8 +50,8 @@ def section(measured: Sequence[Result], published: Sequence[Result]) -> str:
     """Two tables: all codecs, and the points of the models.
 
     Raises:
-        UsageError: JPEG or a model was not measured, the results are of different pictures, or
-            their curves have no range of quality in common.
+        UsageError: JPEG or a model was not measured, pictures failed, the results are of different
+            ones, or their curves have no range of quality in common.
     """
     models = [result for result in measured if result.is_model]
     others = [result for result in measured if not result.is_model]
@@ -62,6 +62,8 @@ def section(measured: Sequence[Result], published: Sequence[Result]) -> str:
     for result in order:
         if not anchor.has_pictures_of(result):
             raise UsageError(f"{result.path}: of other pictures than {anchor.path}")
+        if result.content.get("failures"):
+            raise UsageError(f"{result.path}: of a run in which pictures failed: measure it again")
     low, high = limits = common_range(order)
     head = ["codec", f"bytes at {LEVEL:g} dB", "encode, ms", "decode, ms", f"BD-rate to {ANCHOR}"]
     head += [f"BD-rate of `{model.name}` to it" for model in models]

@@ -72,24 +72,28 @@ class Result:
 
     @property
     def picture_count(self) -> int | None:
-        """How many pictures the set has; None if the file does not say."""
+        """How many pictures the means are of; None if the file does not say."""
+        averaged = self.figures.get("images")
+        if averaged:  # without those that failed
+            return int(min(averaged))
         count = self.content.get("dataset", {}).get("images")
         return count if isinstance(count, int) else None
 
     def has_pictures_of(self, other: Result) -> bool:
         """Whether nothing speaks against both being of the same pictures.
 
-        The digests of the picture files decide where both have them, else the sets' names and how
-        many pictures they have.
+        They are not if their means are of more pictures in one than in the other. The digests of
+        the picture files decide where both have them, else the sets' names.
         """
+        counts = [self.picture_count, other.picture_count]
+        if None not in counts and counts[0] != counts[1]:
+            return False
         digests, names = (
             [result.content.get("dataset", {}).get(key) for result in (self, other)]
             for key in ("sha256", "name")
         )
-        if all(digests):
-            return bool(digests[0] == digests[1])
-        pairs = names, [self.picture_count, other.picture_count]
-        return all(first == second for first, second in pairs if first and second)
+        first, second = digests if all(digests) else names
+        return not (first and second) or bool(first == second)
 
     @property
     def is_measured(self) -> bool:

@@ -87,6 +87,18 @@ def test_whether_pictures_are_the_same(result_file, first, second, same):
     assert one.has_pictures_of(other) is other.has_pictures_of(one) is same
 
 
+def test_pictures_that_failed_are_not_those_of_a_whole_set(result_file):
+    means = {"bpp": [0.1, 0.2], "psnr-rgb": [30, 32], "images": [2, 2]}
+    kodak = {"name": "kodak", "images": 24, "sha256": "a"}
+    half = result_file("half", [], dataset=kodak, results=means)
+    whole = result_file("whole", [], dataset=kodak, results={**means, "images": [24, 24]})
+    published = result_file("published", [(0.1, 30.0)], dataset={"name": "kodak", "images": 24})
+    assert half.picture_count == 2
+    assert not half.has_pictures_of(whole)
+    assert not half.has_pictures_of(published)
+    assert whole.has_pictures_of(published)
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         load_result(tmp_path / "none.json")

@@ -28,6 +28,7 @@ def test_ratios_are_of_the_same_round(bench, monkeypatch, capsys) -> None:
     assert re.findall(r"[\d.]+ (?=times)", said) == ["3.00 ", "0.50 "]
 
 
+@pytest.mark.slow
 def test_programs_run(bench, tiny_weights) -> None:
     seconds = bench.measure(str(tiny_weights), 1)
     assert list(seconds) == ["import torch", "encode", "decode"]

@@ -93,6 +93,18 @@ def test_weights_of_another_network_make_no_curve(
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_of_the_zoo_have_names(figure, kodak, tmp_path):
+    words = ["--images", str(kodak), "--out", str(tmp_path), "--gdn", "mbt-paon-small"]
+    with pytest.raises(UsageError, match=r"mbt-paon-small: weights of mbt-paon with gdn: False"):
+        figure(6).main(words)
+
+
+def test_figure_8_is_of_mbt_paon(figure, kodak, weights, tmp_path):
+    pair = [weights("mbt-2018")] * 2
+    with pytest.raises(UsageError, match=r"weights of mbt-2018; the curve is of mbt-paon"):
+        figure(8).main(["--images", str(kodak), "--out", str(tmp_path), "--paon", *pair])
+
+
 def test_figure_7(figure, kodak, weights, tmp_path, capsys):
     elic = weights("elic-paon", groups=[4, 4], channel_widths=[8], channel_kernels=[3, 1])
     figure(7).main(["--images", str(kodak), "--out", str(tmp_path), "--elic-paon", elic])

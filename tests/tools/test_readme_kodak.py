@@ -106,6 +106,10 @@ def test_without_jpeg_a_model_or_the_same_pictures_there_is_no_table(kodak_tool,
     jpeg = dataclasses.replace(measured[1], content=few)
     with pytest.raises(UsageError, match="of other pictures"):
         kodak_tool.section([measured[0], jpeg], [load_result(anchor_file("vtm"))])
+    failed = {**measured[1].content, "failures": [{"image": "b.png", "error": "damaged"}]}
+    jpeg = dataclasses.replace(measured[1], content=failed)
+    with pytest.raises(UsageError, match="pictures failed"):
+        kodak_tool.section([measured[0], jpeg], [])
 
 
 def test_the_plot_knows_what_it_was_drawn_of(kodak_tool, measured, tmp_path):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from paoncodec import zoo
 from paoncodec.cli.comparing import warn_of_other_pictures
 from paoncodec.cli.errors import reporting
 from paoncodec.codecs import load_weights
@@ -37,7 +38,7 @@ def check_network(path: str, arch: str, **options: object) -> None:
     """Refuses weights of another network than a curve is named after.
 
     Args:
-        path: of the weights.
+        path: of the weights, or their name.
         arch: their architecture.
         **options: of it, as the weights' configuration has them.
 
@@ -45,7 +46,7 @@ def check_network(path: str, arch: str, **options: object) -> None:
         UsageError: they are something else.
         WeightsError: they cannot be read.
     """
-    model, metadata = load_weights(path)
+    model, metadata = load_weights(zoo.resolve(path).path)
     config = model.config.to_json()
     found = {name: config.get(name) for name in options}
     if metadata["arch"] == arch and found == options:

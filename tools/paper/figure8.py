@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from _paper import coder_of, options_of, parser_of, run
+from _paper import check_network, coder_of, options_of, parser_of, run
 from PIL import Image, ImageDraw, ImageFont
 
 from paoncodec.errors import UsageError
@@ -109,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--side", type=int, default=128, help="of the crops, pixels (%(default)s)")
     arguments = parser.parse_args(argv)
     options_of(arguments)
+    for path in arguments.paon:
+        check_network(path, "mbt-paon")
     corners = corners_of(arguments.crop)
     rows: list[tuple[list[Version], tuple[int, int]]] = []
     for name, (which, _) in CROPS.items():
