@@ -82,11 +82,14 @@ def test_pieces_of_g_a_are_the_whole(codec: ExactCodec) -> None:
 def test_pieces_of_g_s_are_the_whole(codec: ExactCodec) -> None:
     y_hat = 3 * torch.randn(1, int(codec.M), 20, 22)
     plan = cut(codec, 20, 22, "synthesis", top=1, bottom=18, left=3, right=21)
-    whole = codec.synthesis(y_hat).clamp(0, 1)
+    unbounded = codec.synthesis(y_hat)
+    whole = unbounded.clamp(0, 1)
+    # Rounding is in proportion to values before the clamp, some of which are in the thousands.
+    rounding = 1e-6 * max(1.0, float(unbounded.abs().max()))
     seen = torch.zeros(20 * 16, 22 * 16)
     for piece, x_hat in strips.synthesise(codec, plan, y_hat):
         area = piece.scaled(16)
-        torch.testing.assert_close(x_hat, area.of(whole), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(x_hat, area.of(whole), rtol=1e-5, atol=rounding)
         area.of(seen).add_(1)
     assert torch.equal(plan.kept.scaled(16).of(seen), torch.ones(17 * 16, 18 * 16))
     assert seen.sum() == 17 * 16 * 18 * 16
