@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-__all__ = ["save_tensors"]
+__all__ = ["name_of_not_finite", "save_tensors"]
 
 
 def save_tensors(
@@ -25,6 +25,11 @@ def save_tensors(
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(plain, os.fspath(path), metadata=dict(metadata))
     _sort_metadata(Path(path))
+
+
+def name_of_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The first of the tensors that holds NaN or infinity; None if none does."""
+    return next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
 
 
 def _sort_metadata(path: Path) -> None:

@@ -17,6 +17,7 @@ from paoncodec.codecs.rate import GainUnit
 from paoncodec.entropy import Array, FrozenTables, GaussianTables, Select, Tails, Walk
 from paoncodec.errors import WeightsError
 from paoncodec.layers import NoShift, PredictedShift, ShiftSpec, StaticShift
+from paoncodec.tensors import name_of_not_finite
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,11 +44,11 @@ def require_finite(tensors: Mapping[str, Tensor]) -> None:
     Raises:
         WeightsError: NaN or infinity in one of the tensors.
     """
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise WeightsError(
-                f"{name} holds NaN or infinity: take weights from before the training diverged"
-            )
+    name = name_of_not_finite(tensors)
+    if name is not None:
+        raise WeightsError(
+            f"{name} holds NaN or infinity: take weights from before the training diverged"
+        )
 
 
 def in_range(x_hat: Tensor) -> Tensor:

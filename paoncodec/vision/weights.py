@@ -7,12 +7,11 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from paoncodec.errors import WeightsError
-from paoncodec.tensors import save_tensors
+from paoncodec.tensors import name_of_not_finite, save_tensors
 
 __all__ = ["load_network", "save_network"]
 
@@ -72,6 +71,6 @@ def load_network(
 
 
 def _require_finite(state: Mapping[str, Tensor]) -> None:
-    bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
-    if bad:
-        raise ValueError(f"values that are not finite in {bad[0]}")
+    name = name_of_not_finite(state)
+    if name is not None:
+        raise ValueError(f"values that are not finite in {name}")
