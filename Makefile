@@ -24,9 +24,10 @@ help:
 demo: $(VENV)/.synced-base
 	$(BIN)/python tools/demo.py
 
-# The tests' networks are so small that a second thread costs more than it brings.
+# In two processes of one thread: the tests' networks are so small that a second thread costs more
+# than it brings.
 test: $(VENV)/.synced-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2
 
 test-all: $(VENV)/.synced-test
 	$(BIN)/python -m pytest
