@@ -16,7 +16,6 @@ from torch.utils.data import Dataset
 
 from paoncodec.codecs.mbt import MBTPaon
 from paoncodec.codecs.noise import noise_of
-from paoncodec.codecs.rate import draw_qualities, lmbdas_of, shares_of
 from paoncodec.codecs.recipe import CodecRecipe
 from paoncodec.codecs.registry import build, save_weights, sha256_of, weights_start
 from paoncodec.codecs.starts import (
@@ -26,6 +25,7 @@ from paoncodec.codecs.starts import (
     linear_start,
     rescale_latents,
 )
+from paoncodec.coding.rate import draw_qualities, lmbdas_of, shares_of
 from paoncodec.errors import UsageError, WeightsError
 from paoncodec.images.crops import (
     CropDataset,
