@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from compressai.models import CompressionModel
     from PIL import Image
 
+    from paoncodec.coding import ExactCodec
     from paoncodec.images import ImageSource, Picture, Samples
 
 __all__ = [
@@ -310,8 +311,8 @@ def load_codec(model: ModelSource = DEFAULT_MODEL) -> CompressionModel:
 # Coding picture after picture must not load a model each time. Two, for a comparison of models;
 # nobody else gets at these, so nobody can change them.
 @lru_cache(maxsize=2)
-def _shared_codec(weights: zoo.Weights) -> CompressionModel:
-    return zoo.load(weights)
+def _shared_codec(weights: zoo.Weights) -> ExactCodec:
+    return zoo.load_coder(weights)
 
 
 def _quality(weights: zoo.Weights, asked: float | None) -> float:
@@ -529,7 +530,7 @@ def _strings(container: Container) -> list[list[bytes]]:
     return [[container.sections[SectionKind.Y]], [container.sections[SectionKind.Z]]]
 
 
-def _latent_shape(codec: CompressionModel, header: Header, max_pixels: int) -> tuple[int, int]:
+def _latent_shape(codec: ExactCodec, header: Header, max_pixels: int) -> tuple[int, int]:
     """Sides of the smallest latents; LimitExceeded if the model would enlarge the picture much."""
     from paoncodec.pixels import enlarged
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import torch
 
-from paoncodec.codecs import strips
-from paoncodec.codecs.exact_codec import ExactCodec
-from paoncodec.codecs.exact_model import round_y
-from paoncodec.codecs.strips import Area, Plan, Transform
+from paoncodec.coding import strips
+from paoncodec.coding.exact_codec import ExactCodec
+from paoncodec.coding.exact_model import round_y
+from paoncodec.coding.strips import Area, Plan, Transform
 from paoncodec.images import to_samples
 from paoncodec.memory import Budget
 from paoncodec.region import Region

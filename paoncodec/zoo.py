@@ -2,7 +2,8 @@
 
 The zoo is the folder `zoo_data` of the package: `<name>.safetensors`, beside it its card,
 `<name>.json`, and a file that the weights made, `<name>.bin`. Finding and verifying weights takes
-no torch, unless they are a checkpoint of torch; otherwise only `load` does.
+no torch, unless they are a checkpoint of torch; otherwise only `load` and `load_coder` do, and only
+`load` takes CompressAI.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from paoncodec.quality import DEFAULT, VARIABLE, lmbda_of, quality_of
 if TYPE_CHECKING:
     from compressai.models import CompressionModel
 
-__all__ = ["Weights", "WeightsCard", "find", "list_cards", "load", "resolve"]
+    from paoncodec.coding import ExactCodec
+
+__all__ = ["Weights", "WeightsCard", "find", "list_cards", "load", "load_coder", "resolve"]
 
 FOLDER = Path(__file__).with_name("zoo_data")
 
@@ -150,6 +153,20 @@ def load(weights: Weights) -> CompressionModel:
     return model
 
 
+def load_coder(weights: Weights) -> ExactCodec:
+    """What codes pictures with these weights, in evaluation mode, on the CPU.
+
+    Raises:
+        WeightsError: the file does not hold a model of ours.
+    """
+    from paoncodec import coding
+
+    # A checkpoint may be without its tables, which only a model of CompressAI makes.
+    if coding.is_checkpoint(weights.path):
+        return load(weights)
+    return coding.load_coder(weights.path)
+
+
 def _from_card(card: WeightsCard) -> Weights:
     path = FOLDER / f"{card.name}.safetensors"
     require_weights(card, path)
@@ -178,7 +195,7 @@ def _metadata(path: Path) -> dict[str, str]:
         with safe_open(os.fspath(path), framework="numpy") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        from paoncodec.codecs.checkpoints import is_checkpoint
+        from paoncodec.coding import is_checkpoint
 
         if is_checkpoint(path):
             return _checkpoint_metadata(path, *stamp_of(path))

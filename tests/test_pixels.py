@@ -14,8 +14,8 @@ import torch
 import paoncodec
 from paoncodec import api, codecs, pixels
 from paoncodec.bitstream import Header, SectionKind, write
-from paoncodec.codecs import strips
-from paoncodec.codecs.exact_codec import ExactCodec
+from paoncodec.coding import strips
+from paoncodec.coding.exact_codec import ExactCodec
 from paoncodec.errors import DecodeDesync, UsageError
 from paoncodec.images import Metadata, Picture, alpha_bytes
 

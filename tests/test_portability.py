@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 import paoncodec
 from paoncodec.codecs import ELICPaon, MBTPaon, load_weights, save_weights
-from paoncodec.codecs.exact_codec import ExactCodec
+from paoncodec.coding.exact_codec import ExactCodec
 
 #: An old processor: what torch, oneDNN, MKL, NumPy and OpenBLAS do without newer instructions.
 BASELINE = {
@@ -46,7 +46,8 @@ PROCESS = """
 import hashlib, json, sys
 from pathlib import Path
 import numpy as np, torch
-from paoncodec.codecs import exact_model, load_weights
+from paoncodec.codecs import load_weights
+from paoncodec.coding import exact_model
 
 said = hashlib.sha256()
 

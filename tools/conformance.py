@@ -36,7 +36,7 @@ import paoncodec
 from paoncodec import api, codecs, zoo
 from paoncodec.beside import to_sections
 from paoncodec.bitstream import Header, SectionKind, lowest_version, read, write
-from paoncodec.codecs.exact_codec import ExactCodec
+from paoncodec.coding.exact_codec import ExactCodec
 from paoncodec.entropy import Reader, SymbolModel
 from paoncodec.errors import PaonError, UsageError
 from paoncodec.images import Metadata, Picture, Samples
@@ -277,7 +277,7 @@ def _weights(name: str, folder: Path) -> Path:
 
 def _set_contrast(model: ExactCodec) -> None:
     """Makes g_s answer typical latents with pictures around grey."""
-    last = model.g_s[-1]
+    last: Any = model.g_s[-1]
     weight = last.weight if isinstance(last, nn.ConvTranspose2d) else last.numerator
     y = torch.from_numpy(_latents(_len_of_y(model), (8, 8), 0)).float()[None]
     quality = None if model.gain is None else 4.0

@@ -209,8 +209,8 @@ def _start(weights: str | None, arch: str | None) -> dict[str, Any]:
         UsageError: a checkpoint of another architecture than ``arch``.
     """
     from paoncodec import zoo
-    from paoncodec.codecs.checkpoints import is_checkpoint
     from paoncodec.codecs.registry import load_start, sha256_of
+    from paoncodec.coding import is_checkpoint
 
     if weights is None:
         return {}

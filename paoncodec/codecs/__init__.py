@@ -1,16 +1,15 @@
 """The codecs: models, where their training starts, how they are trained."""
 
-import warnings
+from paoncodec.coding.compressai_layers import without_its_warnings
 
-with warnings.catch_warnings():
-    # CompressAI imports torch_geometric, which scripts functions as it is loaded.
-    for _kind in (DeprecationWarning, FutureWarning):
-        warnings.filterwarnings("ignore", r".torch\.jit\.\w+. is (deprecated|not)", _kind)
+with without_its_warnings():  # before any other module here does
     import compressai  # noqa: F401
 
-from paoncodec.codecs.elic import ELIC2022, ELICConfig, ELICPaon
-from paoncodec.codecs.mbt import MBT2018, MBTConfig, MBTPaon
+from paoncodec.codecs.elic import ELIC2022, ELICPaon
+from paoncodec.codecs.mbt import MBT2018, MBTPaon
 from paoncodec.codecs.registry import ARCHITECTURES, build, load_weights, save_weights
+from paoncodec.coding.elic import ELICConfig
+from paoncodec.coding.mbt import MBTConfig
 
 __all__ = [
     "ARCHITECTURES",

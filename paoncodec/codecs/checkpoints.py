@@ -11,7 +11,6 @@ import os
 import pickle
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,20 +25,9 @@ from torch import Tensor
 from paoncodec.errors import WeightsError
 from paoncodec.quality import VARIABLE
 
-#: How torch's files begin: as an archive, and as a bare pickle before torch 1.6.
-_MAGIC = (b"PK\x03\x04", b"\x80\x02")
 #: Names under which a checkpoint may have its state dict; CompressAI's `eval_model` knows these.
 _KEYS = ("network", "state_dict", "model_state_dict")
 _ELIC_GROUP = "latent_codec.y.latent_codec.y"
-
-
-def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins as torch's do; False where it cannot be read."""
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(4).startswith(_MAGIC)
-    except OSError:
-        return False
 
 
 def read_state(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:

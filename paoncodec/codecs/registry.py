@@ -9,26 +9,23 @@ import copy
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 
 import torch
 from compressai.models import CompressionModel
-from safetensors import safe_open
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch import Tensor
 
-from paoncodec.codecs.checkpoints import compressai_model, is_checkpoint, read_checkpoint
+from paoncodec.codecs.checkpoints import compressai_model, read_checkpoint
 from paoncodec.codecs.elic import ELIC2022, ELICPaon
-from paoncodec.codecs.exact_codec import require_finite
 from paoncodec.codecs.mbt import MBT2018, MBTPaon
 from paoncodec.codecs.starts import from_compressai
+from paoncodec.coding.exact_codec import require_finite
+from paoncodec.coding.weights_file import built, is_checkpoint, read_weights, ready, telling_of
 from paoncodec.entropy import Tails
-from paoncodec.errors import PaonError, TablesMade, UsageError, WeightsError
+from paoncodec.errors import TablesMade, UsageError, WeightsError
 from paoncodec.tensors import save_tensors
 
 ARCHITECTURES: Mapping[str, type[CompressionModel]] = {
@@ -37,10 +34,6 @@ ARCHITECTURES: Mapping[str, type[CompressionModel]] = {
     "elic-paon": ELICPaon,
     "elic-2022": ELIC2022,
 }
-
-
-#: Parameters of which a model may have more than its file, such as those that are replaced.
-_SMALL_MODEL = 2**20
 
 #: What becomes of CompressAI's own models, by their names there.
 _FORMS: Mapping[str, str] = {"mbt2018": "mbt-paon", "elic2022-official": "elic-paon"}
@@ -124,20 +117,15 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[CompressionModel, dict[s
             or probability tables that the exact entropy model cannot work with.
     """
     checkpoint = is_checkpoint(path)
-    with _telling_of(path):
-        tensors, metadata = read_checkpoint(path) if checkpoint else _read_weights(path)
+    with telling_of(path):
+        tensors, metadata = read_checkpoint(path) if checkpoint else read_weights(path)
         require_own(path, metadata)
         architecture = ARCHITECTURES[metadata["arch"]]
-        model = _built(lambda: architecture.from_state_dict(tensors), tensors)
+        model = built(lambda: architecture.from_state_dict(tensors), tensors)
     if checkpoint and not (len(model.y_tables) and len(model.z_tables)):
-        with _telling_of(path):
+        with telling_of(path):
             _make_tables(model, path)
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    model.eval()
-    with _telling_of(path):
-        model.exact()  # so that bad weights are found now, not at the first picture
-    return model, metadata
+    return ready(model, path), metadata
 
 
 def require_own(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> None:
@@ -172,76 +160,18 @@ def load_start(
     """
     if not is_checkpoint(path):
         return load_weights(path)
-    with _telling_of(path):
+    with telling_of(path):
         state, about = read_checkpoint(path)
         arch = about["arch"]
         if arch not in _FORMS:
-            return _built(lambda: ARCHITECTURES[arch].from_state_dict(state), state), about
-        theirs = _built(lambda: compressai_model(state, arch), state)
+            return built(lambda: ARCHITECTURES[arch].from_state_dict(state), state), about
+        theirs = built(lambda: compressai_model(state, arch), state)
     about["arch"] = _FORMS[arch]
     options = {}
     if isinstance(like, ARCHITECTURES[about["arch"]]):
         config = like.config.to_json()
         options = {k: config[k] for k in ("shift", "attention", "padding") if k in config}
     return from_compressai(theirs, **options), about
-
-
-def _read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    with safe_open(os.fspath(path), framework="pt") as file:
-        names = file.keys()
-        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-
-
-def _built(
-    build: Callable[[], CompressionModel], tensors: Mapping[str, Tensor]
-) -> CompressionModel:
-    """The model that ``build`` makes of a file's tensors, in memory that is in proportion to them.
-
-    Raises:
-        WeightsError: NaN or infinity in one of them.
-    """
-    require_finite(tensors)
-    with _no_larger_than(2 * sum(t.numel() for t in tensors.values()) + _SMALL_MODEL):
-        return build()
-
-
-@contextmanager
-def _no_larger_than(most: int) -> Iterator[None]:
-    """Stops the building of a model of more than ``most`` parameters before it takes their memory.
-
-    The shapes of a few small tensors say how large the others should be, also in a file that does
-    not have those.
-    """
-    thread, left = get_ident(), most
-
-    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        nonlocal left
-        if parameter is None or get_ident() != thread:
-            return
-        left -= parameter.numel()
-        if left < 0:
-            raise ValueError("some tensors are far larger than the shapes of the others say")
-
-    hook = register_module_parameter_registration_hook(count)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-@contextmanager
-def _telling_of(path: str | os.PathLike[str]) -> Iterator[None]:
-    """What goes wrong with a file's content becomes one line."""
-    try:
-        yield
-    except PaonError:
-        raise
-    except Exception as error:  # whatever a file may do to those who build a model from it
-        reason = " ".join(str(error).split())[:200]  # torch lists every tensor, a line each
-        raise WeightsError(
-            f"{os.fspath(path)}: not weights of a paoncodec model ({reason}); "
-            "give a file that paoncodec has saved"
-        ) from error
 
 
 def _make_tables(model: CompressionModel, path: str | os.PathLike[str]) -> None:

@@ -25,11 +25,11 @@ from compressai.models import (
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from paoncodec.codecs.blocks import AttentionBlock, BottleneckBlock
 from paoncodec.codecs.elic import ELICPaon
-from paoncodec.codecs.exact_codec import ExactCodec
 from paoncodec.codecs.mbt import MBTPaon
 from paoncodec.codecs.transfer import Place, copy_part, linear_part, parts
+from paoncodec.coding.blocks import AttentionBlock, BottleneckBlock
+from paoncodec.coding.exact_codec import ExactCodec
 from paoncodec.errors import UsageError
 from paoncodec.layers import PadeSpec, PaLaConv2d, PaLaConvTranspose2d
 from paoncodec.layers.base import PaLa

@@ -17,7 +17,6 @@ from torch.utils.data import Dataset
 from paoncodec.codecs.growth import grow, may_grow
 from paoncodec.codecs.mbt import MBTPaon
 from paoncodec.codecs.noise import noise_of
-from paoncodec.codecs.rate import draw_qualities, lmbdas_of, shares_of
 from paoncodec.codecs.recipe import CodecRecipe
 from paoncodec.codecs.registry import (
     build,
@@ -33,6 +32,7 @@ from paoncodec.codecs.starts import (
     linear_start,
     rescale_latents,
 )
+from paoncodec.coding.rate import draw_qualities, lmbdas_of, shares_of
 from paoncodec.errors import UsageError, WeightsError
 from paoncodec.images.crops import (
     CropDataset,

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torchvision.ops import deform_conv2d
 
 from paoncodec.layers.base import (
     PaLa,
@@ -131,6 +130,9 @@ class PaLaDeformConv2d(PaLa):
             return deform_by_places(x, offset, weight, self.stride, groups)
         if self.shifter.per_channel:  # each power of a channel moves with it
             offset = offset.repeat(1, x.shape[1] // self.in_channels, 1, 1)
+        # Slow to import, and few networks shift element by element.
+        from torchvision.ops import deform_conv2d
+
         return deform_conv2d(x, offset, weight, stride=self.stride)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -19,8 +19,9 @@ from compressai.models import (
 from torch import Tensor, nn
 
 from paoncodec.codecs import ELIC2022, MBT2018, ELICPaon, MBTPaon, load_weights, save_weights
-from paoncodec.codecs.checkpoints import is_checkpoint, read_checkpoint
+from paoncodec.codecs.checkpoints import read_checkpoint
 from paoncodec.codecs.registry import load_start, weights_start
+from paoncodec.coding import is_checkpoint
 from paoncodec.errors import TablesMade, UsageError, WeightsError
 
 MBT: dict[str, Any] = {"N": 4, "M": 6, "hyper_width": 5}

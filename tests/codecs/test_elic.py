@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paoncodec.codecs import ELIC2022, ELICConfig, ELICPaon, MBTPaon
-from paoncodec.codecs.blocks import AttentionBlock, BottleneckBlock
+from paoncodec.coding.blocks import AttentionBlock, BottleneckBlock
 from paoncodec.errors import MalformedStream, WeightsError
 from paoncodec.layers import CHECKERBOARD_TAPS, PaLaConv2d, PaLaConvTranspose2d
 from paoncodec.layers.base import PaLa

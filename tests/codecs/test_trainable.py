@@ -1,4 +1,4 @@
-"""What all codecs share that their own tests do not try on each."""
+"""What training has of all codecs that their own tests do not try on each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from paoncodec.codecs import build
-from paoncodec.codecs.exact_codec import _with_escapes
+from paoncodec.codecs.trainable import _with_escapes
 
 ELIC = {"groups": [4, 8], "channel_widths": [8], "channel_kernels": [3, 1]}
 FORMS: list[tuple[str, dict[str, Any]]] = [("mbt-paon", {}), ("elic-paon", ELIC)]

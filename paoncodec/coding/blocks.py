@@ -27,6 +27,18 @@ def convolution(n_in: int, n_out: int, kernel: int) -> nn.Module:
     return nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2)
 
 
+def conv(n_in: int, n_out: int, kernel_size: int = 5, stride: int = 2) -> nn.Conv2d:
+    """CompressAI's of this name: halves the sides of its maps."""
+    return nn.Conv2d(n_in, n_out, kernel_size, stride, kernel_size // 2)
+
+
+def deconv(n_in: int, n_out: int, kernel_size: int = 5, stride: int = 2) -> nn.ConvTranspose2d:
+    """CompressAI's of this name: doubles the sides of its maps."""
+    return nn.ConvTranspose2d(
+        n_in, n_out, kernel_size, stride, kernel_size // 2, output_padding=stride - 1
+    )
+
+
 def chain(layers: Iterable[nn.Module], relu: bool) -> nn.Sequential:
     """The layers, with a ReLU between two of them where Padé neurons do not replace it."""
     first, *rest = layers

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from paoncodec.codecs import MBTPaon
-from paoncodec.codecs.rate import GainUnit, draw_qualities, lmbdas_of, shares_of
+from paoncodec.coding.rate import GainUnit, draw_qualities, lmbdas_of, shares_of
 from paoncodec.quality import lmbda_of
 from paoncodec.training import Samples
 

@@ -1,20 +1,16 @@
-"""What all our codecs share: gains, frozen tables, and strings by the exact entropy model."""
+"""What codes pictures in all our codecs: gains, frozen tables, the exact entropy model."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
-from compressai.entropy_models import EntropyBottleneck
-from compressai.models import CompressionModel
-from compressai.models.base import get_scale_table
 from torch import Tensor, nn
 
-from paoncodec.codecs.exact_model import ExactModel, round_y
-from paoncodec.codecs.rate import GainUnit
-from paoncodec.entropy import Array, FrozenTables, GaussianTables, Select, Tails, Walk
+from paoncodec.coding.exact_model import ExactModel, round_y
+from paoncodec.coding.rate import GainUnit
+from paoncodec.entropy import Array, FrozenTables, GaussianTables, Select, Walk
 from paoncodec.errors import WeightsError
 from paoncodec.layers import NoShift, PredictedShift, ShiftSpec, StaticShift
 from paoncodec.tensors import name_of_not_finite
@@ -28,14 +24,6 @@ SHIFTS: Mapping[str, ShiftSpec] = {
     "static": StaticShift(1.0),
     "predicted": PredictedShift(),
 }
-
-
-#: How often a latent is taken to be coded by an escape, in training.
-_ESCAPES = 2.0**-14
-#: What a table of 16-bit frequencies can span.
-_WIDEST_PRIOR = 2**16
-#: How far from its median CompressAI looks for a prior's quantiles, to either side and half-way.
-_SEARCHED = (-1e5, -5e4, 0.0, 5e4, 1e5)
 
 
 def require_finite(tensors: Mapping[str, Tensor]) -> None:
@@ -88,16 +76,59 @@ def padding_of(state: Mapping[str, Tensor], weight: str) -> Padding:
     return "zeros" if weight == "weight" or _ZERO_PADDED in state else "replicate"
 
 
-class ExactCodec(CompressionModel):
-    """A CompressAI model whose latents are coded in exact arithmetic.
+class Excerpt(nn.Module):
+    """A module that takes of its tensors in a state dict what it has, and passes over the rest."""
 
-    Goes before the CompressAI model among the bases of a codec. That has g_a, g_s, h_a, h_s,
-    entropy_bottleneck, gaussian_conditional and M, the number of latents, and calls
-    :meth:`code_exactly` when it is built.
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, [], error_msgs
+        )
+
+
+class Quantiles(Excerpt):
+    """What coding takes of CompressAI's ``EntropyBottleneck``, the prior of z: (C, 1, 3)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.quantiles = nn.Parameter(torch.zeros(channels, 1, 3))
+
+
+class ExactCodec(nn.Module):
+    """Networks whose latents are coded in exact arithmetic.
+
+    An architecture has g_a, g_s, h_a, h_s, entropy_bottleneck (an ``EntropyBottleneck`` of
+    CompressAI, or :class:`Quantiles`), config and M, the number of latents, and calls
+    :meth:`code_exactly` when it is built. It comes as a coder, which can do nothing else, and as a
+    model of CompressAI, a :class:`.TrainableCodec`, made of the same parts under the same names.
 
     Where the model has a variable rate, ``quality`` (1 to 6; one for all images or a tensor (B,);
     default 4) says how finely y is rounded. A model of one rate takes no quality.
     """
+
+    config: Any
+    M: int
+    g_a: nn.Sequential
+    g_s: nn.Sequential
+
+    if TYPE_CHECKING:
+        # In some architectures attributes, in others properties.
+        @property
+        def h_a(self) -> Any: ...
+
+        @property
+        def h_s(self) -> Any: ...
+
+        @property
+        def entropy_bottleneck(self) -> Any: ...
 
     #: How many layers, at g_a's end and at g_s's beginning, keep full precision under autocast.
     _precise = 1
@@ -169,85 +200,12 @@ class ExactCodec(CompressionModel):
         first, inner = self.g_s[: self._precise], self.g_s[self._precise :]
         return inner(_unrounded(first, x)).to(next(first.parameters()).dtype)
 
-    def forward(self, x: Tensor, quality: float | Tensor | None = None) -> dict[str, Any]:
-        y_hat, scales, means, z_likelihoods = self.distributions(x, quality)
-        y_likelihoods = self.gaussian_conditional._likelihood(y_hat, scales, means)
-        if self.training:
-            y_likelihoods = _with_escapes(y_likelihoods, y_hat - means)
-        y_likelihoods = self.gaussian_conditional.likelihood_lower_bound(y_likelihoods)
-        return {
-            "x_hat": self.synthesis(y_hat, quality),
-            "likelihoods": {"y": y_likelihoods, "z": z_likelihoods},
-        }
-
-    def distributions(
-        self, x: Tensor, quality: float | Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """ŷ, the deviations and means that are predicted for it, and the likelihoods of ẑ.
-
-        The first three (B, M, H/16, W/16), the last as z; all float32, also under autocast. In
-        training ŷ and ẑ are y and z with noise, otherwise they are rounded.
-        """
-        y = self.analysis(x, quality)
-        with torch.autocast(x.device.type, enabled=False):
-            z_hat, z_likelihoods = self.entropy_bottleneck(self.h_a(y))
-            mode = "noise" if self.training else "dequantize"
-            y_hat = self.gaussian_conditional.quantize(y, mode)
-            scales, means = self.predict(y_hat, self.h_s(z_hat))
-        return y_hat, scales, means, z_likelihoods
-
     def predict(self, y_hat: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor]:
         """Deviations and means of ŷ, each of its shape, from ŷ and the output of h_s.
 
         Each latent's from those only that a decoder has before it.
         """
         raise NotImplementedError
-
-    def update(
-        self,
-        scale_table: Tensor | None = None,
-        force: bool = False,
-        tails: Tails | None = None,
-        **options: Any,
-    ) -> bool:
-        """Makes the probability tables; they then travel with the state dict.
-
-        Args:
-            scale_table: standard deviations the tables of y are made for; default CompressAI's 64.
-            force: make them even where there are some.
-            tails: shape of y's distributions; default Gaussians, as trained.
-            **options: for the factorised prior, as in CompressAI.
-
-        Returns:
-            Whether tables were made.
-
-        Raises:
-            WeightsError: NaN or infinity in the model, or a prior of z that comes to that.
-        """
-        self._require_finite()
-        self._exact = None  # new tables may lie where older ones lay
-        made = self.entropy_bottleneck.update(force=force, **options)
-        if made or not len(self.z_tables):
-            self.z_tables.set(*_bottleneck_rows(self.entropy_bottleneck))
-        if len(self.y_tables) and not force:
-            return made
-        self.y_tables.build(get_scale_table() if scale_table is None else scale_table, tails)
-        return True
-
-    def _require_finite(self) -> None:
-        """Not only what would be useless: CompressAI looks for quantiles until it finds them."""
-        require_finite(self.state_dict())
-        prior = self.entropy_bottleneck
-        spread = (prior.quantiles[:, 0, 2] - prior.quantiles[:, 0, 0]).abs().max()
-        if not spread < _WIDEST_PRIOR:
-            raise WeightsError(
-                f"quantiles of z that are {float(spread):g} apart, legal is below {_WIDEST_PRIOR}"
-            )
-        reach = prior.quantiles.detach()[:, :, 1:2] + prior.quantiles.new_tensor(_SEARCHED)
-        with torch.no_grad():
-            logits = prior._logits_cumulative(reach, stop_gradient=True)
-        if not logits.isfinite().all():
-            raise WeightsError("the prior of z is beyond floating point: take other weights")
 
     def exact(self) -> ExactModel:
         """The entropy model in exact arithmetic, made anew when a weight or table has changed.
@@ -259,11 +217,13 @@ class ExactCodec(CompressionModel):
         if self._exact is None or self._exact[0] != stamp:
             self._exact = (
                 stamp,
-                ExactModel(
-                    self.h_s, self.entropy_bottleneck, self.z_tables, self.y_tables, self.walk
-                ),
+                ExactModel(self.h_s, self._medians(), self.z_tables, self.y_tables, self.walk),
             )
         return self._exact[1]
+
+    def _medians(self) -> Tensor:
+        """(C,) of z."""
+        return self.entropy_bottleneck.quantiles[:, 0, 1]
 
     def _stamp(self) -> tuple[tuple[int, int], ...]:
         """Changes with any tensor of the model: where each lies, and how often it was written."""
@@ -381,16 +341,6 @@ class ExactCodec(CompressionModel):
         return net
 
 
-def _with_escapes(likelihoods: Tensor, errors: Tensor) -> Tensor:
-    """Likelihoods of latents that may stray however far from their means.
-
-    A Gaussian's vanish a few deviations out, and with them every gradient: a mean that is far off,
-    which costs much, would never be mended. What the coder makes of such a latent is an escape, and
-    bits for the logarithm of its error, twice: a Cauchy distribution.
-    """
-    return torch.lerp(likelihoods, 1 / (math.pi * (1 + errors.square())), _ESCAPES)
-
-
 def _of_one_rate(y: Tensor, quality: float | Tensor | None) -> Tensor:
     if quality is not None:
         raise ValueError(f"quality {quality}: this model has one rate; leave it out")
@@ -401,9 +351,3 @@ def _unrounded(layers: nn.Module, x: Tensor) -> Tensor:
     """The layers in their own precision, whatever autocast says."""
     with torch.autocast(x.device.type, enabled=False):
         return layers(x.to(next(layers.parameters()).dtype))
-
-
-def _bottleneck_rows(prior: EntropyBottleneck) -> tuple[list[Tensor], list[int]]:
-    """CompressAI's tables of the factorised prior: already 16-bit, the tail's mass last."""
-    rows = zip(prior.quantized_cdf, prior.cdf_length.tolist(), strict=True)
-    return [cdf[:length] for cdf, length in rows], prior.offset.tolist()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from compressai.models import Elic2022Official
+from typing import TYPE_CHECKING
 
 from paoncodec.entropy import (
     Array,
@@ -16,32 +15,33 @@ from paoncodec.entropy import (
     exact_sequence,
 )
 
+if TYPE_CHECKING:
+    from paoncodec.coding.elic import ELICCoder
 
-def checkerboard_walk(model: Elic2022Official, select: Select) -> CheckerboardWalk:
+
+def checkerboard_walk(model: ELICCoder, select: Select) -> CheckerboardWalk:
     """The walk over y of ``model``, whose networks' weights are rounded to dyadic numbers here.
 
     Raises:
         WeightsError: a layer's sums could leave exact arithmetic.
     """
-    codec = model.latent_codec["y"]
     groups = []
     for k, channels in enumerate(model.groups):
         name = f"latent_codec.y.latent_codec.y{k}"
-        spatial = codec[f"y{k}"].context_prediction
-        layers = codec[f"y{k}"].entropy_parameters
+        group = model.group(k)
+        spatial, layers = group.context_prediction, group.entropy_parameters
         # The inputs begin with the spatial context, which anchors do not have.
         blind = exact_pointwise(layers, f"{name}.entropy_parameters", spatial.out_channels)
-        group = ChannelGroup(
+        exact = ChannelGroup(
             channels=channels,
             channel=_channel_context(model, k) if k else None,
             spatial=exact_pade_product(spatial, f"{name}.context_prediction"),
             anchors=blind,
             others=exact_pointwise(layers, f"{name}.entropy_parameters"),
         )
-        groups.append(group)
+        groups.append(exact)
     return CheckerboardWalk(groups, select)
 
 
-def _channel_context(model: Elic2022Official, k: int) -> Callable[[Array], Array]:
-    layers = model.latent_codec["y"].channel_context[f"y{k}"]
-    return exact_sequence(layers, f"latent_codec.y.channel_context.y{k}")
+def _channel_context(model: ELICCoder, k: int) -> Callable[[Array], Array]:
+    return exact_sequence(model.channel_context(k), f"latent_codec.y.channel_context.y{k}")

@@ -8,7 +8,7 @@ from compressai.layers import AttentionBlock as TheirAttention
 from compressai.models.sensetime import ResidualBottleneckBlock
 from torch import nn
 
-from paoncodec.codecs.blocks import AttentionBlock, BottleneckBlock, chain, convolution
+from paoncodec.coding.blocks import AttentionBlock, BottleneckBlock, chain, convolution
 from paoncodec.layers import PaLaConv2d
 
 PAIRS = [(BottleneckBlock, ResidualBottleneckBlock), (AttentionBlock, TheirAttention)]

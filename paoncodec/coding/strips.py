@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from paoncodec.codecs.exact_codec import ExactCodec, in_range
+from paoncodec.coding.exact_codec import ExactCodec, in_range
 from paoncodec.layers.base import PaLa
 
 __all__ = [

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from paoncodec import codecs
-from paoncodec.codecs import strips
-from paoncodec.codecs.exact_codec import ExactCodec
-from paoncodec.codecs.strips import Area, Plan
+from paoncodec.coding import strips
+from paoncodec.coding.exact_codec import ExactCodec
+from paoncodec.coding.strips import Area, Plan
 
 MBT = {
     "N": 4,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from compressai.models import JointAutoregressiveHierarchicalPriors
 
 from paoncodec.entropy import Array, CausalWalk, Select, exact_pointwise, exact_product
 
+if TYPE_CHECKING:
+    from paoncodec.coding.mbt import MBTCoder
 
-def causal_walk(model: JointAutoregressiveHierarchicalPriors, select: Select) -> CausalWalk:
+
+def causal_walk(model: MBTCoder, select: Select) -> CausalWalk:
     """The walk over y of ``model``, whose networks' weights are rounded to dyadic numbers here.
 
     Raises:

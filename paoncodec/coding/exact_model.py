@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor, nn
 
 from paoncodec.entropy import (
@@ -50,7 +49,7 @@ class ExactModel:
 
     Args:
         h_s: hyper decoder; its weights are rounded to dyadic numbers here.
-        bottleneck: prior of z, for its medians.
+        medians: (C,) of z.
         z_tables: one table per channel of z.
         y_tables: tables of y.
         make_walk: the walk over y, with the gate from its networks to the tables.
@@ -62,17 +61,17 @@ class ExactModel:
     def __init__(
         self,
         h_s: nn.Sequential,
-        bottleneck: EntropyBottleneck,
+        medians: Tensor,
         z_tables: FrozenTables,
         y_tables: GaussianTables,
         make_walk: Callable[[Select], Walk],
     ) -> None:
         self._hyper_synthesis = exact_sequence(h_s, "h_s")
-        medians = bottleneck.quantiles[:, 0, 1].detach().cpu().double().numpy()
-        self._medians = to_activation(medians)[:, None, None]
-        if not np.isfinite(medians).all() or len(medians) != len(z_tables):
+        centres = medians.detach().cpu().double().numpy()
+        self._medians = to_activation(centres)[:, None, None]
+        if not np.isfinite(centres).all() or len(centres) != len(z_tables):
             raise WeightsError(
-                f"{len(z_tables)} probability tables of z for {len(medians)} channels, or medians "
+                f"{len(z_tables)} probability tables of z for {len(centres)} channels, or medians "
                 "that are not finite: run update() or take other weights"
             )
         self._z_model = SymbolModel(z_tables)
