@@ -80,12 +80,19 @@ class BottleneckBlock(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """A bottleneck as in :class:`BottleneckBlock`, with a ReLU after the sum too."""
+    """A bottleneck as in :class:`BottleneckBlock`, with a ReLU after the sum too.
 
-    def __init__(self, channels: int, layer: MakeLayer, relu: bool) -> None:
+    Args:
+        channels: C ≥ 2.
+        layer: makes the three layers.
+        relu: ReLU between them, and after the sum.
+        width: channels inside; 0 for half of C.
+    """
+
+    def __init__(self, channels: int, layer: MakeLayer, relu: bool, width: int = 0) -> None:
         super().__init__()
-        half = channels // 2
-        layers = layer(channels, half, 1), layer(half, half, 3), layer(half, channels, 1)
+        width = width or channels // 2
+        layers = layer(channels, width, 1), layer(width, width, 3), layer(width, channels, 1)
         self.conv = chain(layers, relu)
         self.relu = nn.Sequential(*_activation(relu))
 
@@ -101,15 +108,14 @@ class AttentionBlock(nn.Module):
         channels: C ≥ 2.
         layer: makes all layers.
         relu: ReLU inside the residual units.
+        width: channels inside those; 0 for half of C.
     """
 
-    def __init__(self, channels: int, layer: MakeLayer, relu: bool) -> None:
+    def __init__(self, channels: int, layer: MakeLayer, relu: bool, width: int = 0) -> None:
         super().__init__()
-        self.conv_a = nn.Sequential(*[ResidualUnit(channels, layer, relu) for _ in range(3)])
-        self.conv_b = nn.Sequential(
-            *[ResidualUnit(channels, layer, relu) for _ in range(3)],
-            layer(channels, channels, 1),
-        )
+        units = [ResidualUnit(channels, layer, relu, width) for _ in range(6)]
+        self.conv_a = nn.Sequential(*units[:3])
+        self.conv_b = nn.Sequential(*units[3:], layer(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""

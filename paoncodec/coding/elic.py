@@ -62,6 +62,8 @@ class ELICConfig:
             thirds of the way from its inputs to its outputs, at least hyper_out.
         blocks: residual bottleneck blocks a stage (ELIC has 3).
         attention: attention blocks of g_s of Padé layers too.
+        attention_width: most channels inside the residual units of the attention blocks, of g_a
+            and g_s; 0 for half of each block's, as ELIC has it.
         relu: keep the ReLUs where Padé layers replace convolutions (to start from weights of
             CompressAI's model).
         shift: ``"none"``, ``"static"`` (within one pixel) or ``"predicted"`` (per image), for every
@@ -88,6 +90,7 @@ class ELICConfig:
     parameter_widths: tuple[tuple[int, ...], ...] = ()
     blocks: int = 1
     attention: bool = False
+    attention_width: int = 0
     relu: bool = False
     shift: str = "predicted"
     padding: Padding = "replicate"
@@ -119,6 +122,10 @@ class ELICConfig:
         channel = (0, *self.channel_out)
         return [s + c + self.hyper_out for s, c in zip(self.spatial_out, channel, strict=True)]
 
+    def attention_inner(self, channels: int) -> int:
+        """Channels inside the residual units of an attention block of so many."""
+        return min(self.attention_width or channels, channels // 2)
+
     def _ramps(self) -> Iterator[tuple[int, int]]:
         for n_in, group in zip(self.inputs(), self.groups, strict=True):
             n_out, least = 2 * group, self.hyper_out
@@ -146,6 +153,8 @@ class ELICConfig:
             )
         if min(self.M, *self.widths) < 2:
             raise ValueError(f"widths {self.widths}, M {self.M}: bottlenecks halve them")
+        if self.attention_width < 0:
+            raise ValueError(f"attention_width {self.attention_width}: must be 0 or more")
         if any(kernel % 2 == 0 for kernel in self.channel_kernels):
             raise ValueError(f"channel_kernels {self.channel_kernels}: must be odd")
         if self.shift not in SHIFTS:
@@ -279,7 +288,8 @@ class ELICCoder(ExactCodec):
             if i < 3:
                 layers += [BottleneckBlock(n_out, convolution, True) for _ in range(cfg.blocks)]
             if i in (1, 3):
-                layers.append(AttentionBlock(n_out, convolution, True))
+                width = cfg.attention_inner(n_out)
+                layers.append(AttentionBlock(n_out, convolution, True, width))
         return nn.Sequential(*layers)
 
     def _synthesis_layers(self, cfg: ELICConfig) -> nn.Sequential:
@@ -287,9 +297,10 @@ class ELICCoder(ExactCodec):
             return self._layer(n_in, n_out, kernel, cfg, cfg.shift)
 
         def attention(channels: int) -> nn.Module:
+            width = cfg.attention_inner(channels)
             if cfg.attention:
-                return AttentionBlock(channels, layer, cfg.relu)
-            return AttentionBlock(channels, convolution, True)
+                return AttentionBlock(channels, layer, cfg.relu, width)
+            return AttentionBlock(channels, convolution, True, width)
 
         layers = [attention(cfg.M)]
         for i, (n_in, n_out) in enumerate(pairwise((cfg.M, *cfg.widths[::-1], 3))):
@@ -416,6 +427,8 @@ def _config_of(state: Mapping[str, Tensor], weight: str) -> ELICConfig:
     count = sum(1 for name in state if re.fullmatch(rf"{y}\d+\.entropy_parameters\.4\.bias", name))
     each = range(count)
     contexts = [_numbered(state, f"latent_codec.y.channel_context.y{k}", weight) for k in each[1:]]
+    attentions = [state[name].shape for name in _numbered(state, "g_a", "conv_a.0.conv.0.weight")]
+    narrowed = any(shape[0] != shape[1] // 2 for shape in attentions)
     # All channel contexts have the same inner layers.
     inner = [state[name].shape for name in (contexts[0] if contexts else ())]
     return ELICConfig(
@@ -436,6 +449,7 @@ def _config_of(state: Mapping[str, Tensor], weight: str) -> ELICConfig:
         ),
         blocks=len(_numbered(state, "g_a", "conv1.weight")) // 3,
         attention="g_s.0.conv_b.3.numerator" in state,
+        attention_width=max(shape[0] for shape in attentions) if narrowed else 0,
         relu=weight == "weight" or "relus_kept" in state,
         shift=shift_of(state, ups[0].removesuffix(weight)),
         padding=padding_of(state, weight),

@@ -36,6 +36,7 @@ SMALL: dict[str, Any] = {
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"shift": "static", "attention": True},
+    {"attention_width": 3},
     {"shift": "predicted", "relu": True, "blocks": 2},
     {"padding": "zeros", "attention": True, "blocks": 3, "relu": True},
     {"attention": True, "relu": True, "variable_rate": True},
