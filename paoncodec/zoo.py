@@ -8,16 +8,14 @@ no torch, unless they are a checkpoint of torch; otherwise only `load` and `load
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from paoncodec.cards import LEGAL_NAME, Card, digest_of, read_card, require_weights, stamp_of
 from paoncodec.errors import WeightsError
 from paoncodec.quality import DEFAULT, VARIABLE, lmbda_of, quality_of
 
@@ -32,63 +30,36 @@ FOLDER = Path(__file__).with_name("zoo_data")
 
 _IDENTITY_BYTES = 8
 _LONGEST_NAME = 32
-_LEGAL_NAME = re.compile(r"[a-z0-9._-]{1,32}")
-_CHUNK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
-class WeightsCard:
-    """What a person should know of weights before using them.
+@dataclass(frozen=True, kw_only=True)
+class WeightsCard(Card):
+    """The card of a codec's weights.
+
+    The check is that of `paoncodec.evaluation.zoo_check`, its file `<name>.bin` beside the weights.
 
     Args:
-        name: 1 to 32 of a-z, 0-9, `.`, `_` and `-`; files carry it.
         arch: architecture, by its name in `paoncodec.codecs`.
-        config: options of the architecture.
         quality: on the user's scale, 1 to 6; see `paoncodec.quality`. None: all of them.
         lmbda: λ in λ·255²·MSE + bpp. None: all of them.
         metric: what the distortion was measured with, such as "mse".
-        sha256: of the weights file, 64 hexadecimal digits.
-        licence: of the weights.
-        steps: how many steps of training they have seen.
-        data: what they were trained on.
-        command: that made them.
-        results: measured on real files, data set → figure → value.
-        minutes: wall time of training; 0 if unknown.
-        measured_by: the command that measured the results.
-        check: what came of the test picture, see `paoncodec.evaluation.zoo_check`; its file stands
-            beside the weights as `<name>.bin`.
-        note: in what the command would not make the very same weights, and whatever else matters.
+        **others: those of :class:`.Card`.
 
     Raises:
         ValueError: a name, quality or sha256 that is not legal.
     """
 
-    name: str
     arch: str
-    config: Mapping[str, Any]
     quality: float | None
     lmbda: float | None
     metric: str
-    sha256: str
-    licence: str
-    steps: int
-    data: str
-    command: str
-    results: Mapping[str, Mapping[str, float]]
-    minutes: float = 0.0
-    measured_by: str = ""
-    check: Mapping[str, Any] = field(default_factory=dict)
-    note: str = ""
 
     def __post_init__(self) -> None:
-        if not _LEGAL_NAME.fullmatch(self.name):
-            raise ValueError(f"name is {self.name!r}, legal is 1 to 32 of [a-z0-9._-]")
+        super().__post_init__()
         if (self.quality is None) != (self.lmbda is None):
             raise ValueError(f"quality is {self.quality} and lmbda {self.lmbda}: both or neither")
         if self.quality is not None and not 1 <= self.quality <= 6:
             raise ValueError(f"quality is {self.quality}, legal is 1 to 6")
-        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
-            raise ValueError(f"sha256 is {self.sha256!r}, legal are 64 digits of 0-9a-f")
 
 
 @dataclass(frozen=True)
@@ -121,7 +92,7 @@ def list_cards() -> tuple[WeightsCard, ...]:
     Raises:
         WeightsError: a card is damaged.
     """
-    return tuple(_read_card(path) for path in sorted(FOLDER.glob("*.json")))
+    return tuple(read_card(path, WeightsCard) for path in sorted(FOLDER.glob("*.json")))
 
 
 def resolve(model: str | os.PathLike[str]) -> Weights:
@@ -133,7 +104,7 @@ def resolve(model: str | os.PathLike[str]) -> Weights:
         WeightsError: no such weights, or damaged ones.
     """
     if isinstance(model, str) and _is_known(model):
-        return _from_card(_read_card(FOLDER / f"{model}.json"))
+        return _from_card(read_card(FOLDER / f"{model}.json", WeightsCard))
     path = Path(model)
     if not path.is_file():
         raise WeightsError(
@@ -198,15 +169,8 @@ def load_coder(weights: Weights) -> ExactCodec:
 
 def _from_card(card: WeightsCard) -> Weights:
     path = FOLDER / f"{card.name}.safetensors"
-    if not path.is_file():
-        raise WeightsError(f"the weights {card.name!r} are missing ({path}): reinstall paoncodec")
-    digest = _digest_of(path)
-    if digest != card.sha256:
-        raise WeightsError(
-            f"the weights {card.name!r} are damaged: SHA-256 of {path} is {digest}, its card says "
-            f"{card.sha256}; reinstall paoncodec"
-        )
-    return Weights(card.name, path, digest, card.quality, card)
+    require_weights(card, path)
+    return Weights(card.name, path, card.sha256, card.quality, card)
 
 
 def _from_file(path: Path) -> Weights:
@@ -215,7 +179,7 @@ def _from_file(path: Path) -> Weights:
         arch, lmbda = metadata["arch"], metadata["lmbda"]
         quality = None if lmbda == VARIABLE else quality_of(float(lmbda))
         stem = path.name.removesuffix(".tar").rpartition(".")[0]
-        return Weights(_clean(stem) or _clean(arch), path, _digest_of(path), quality)
+        return Weights(_clean(stem) or _clean(arch), path, digest_of(path), quality)
     except (KeyError, ValueError) as error:
         raise WeightsError(
             f"{path}: its metadata must say arch and lmbda ({error}); "
@@ -234,24 +198,14 @@ def _metadata(path: Path) -> dict[str, str]:
         from paoncodec.coding import is_checkpoint
 
         if is_checkpoint(path):
-            return _checkpoint_metadata(path, *_stamp(path))
+            return _checkpoint_metadata(path, *stamp_of(path))
         raise WeightsError(
             f"{path}: not a weights file ({error}); give a .safetensors file of paoncodec"
         ) from error
 
 
-def _read_card(path: Path) -> WeightsCard:
-    try:
-        card = WeightsCard(**json.loads(path.read_text(encoding="utf-8")))
-        if card.name != path.stem:
-            raise ValueError(f"name is {card.name!r}, the file's is {path.stem!r}")
-    except (OSError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: damaged card ({error}); reinstall paoncodec") from error
-    return card
-
-
 def _is_known(name: str) -> bool:
-    return bool(_LEGAL_NAME.fullmatch(name)) and (FOLDER / f"{name}.json").is_file()
+    return bool(LEGAL_NAME.fullmatch(name)) and (FOLDER / f"{name}.json").is_file()
 
 
 def _known_names() -> str:
@@ -272,22 +226,3 @@ def _checkpoint_metadata(path: Path, *_stamp: int) -> dict[str, str]:
     require_own(path, metadata)
     # CompressAI's training does not write its λ down.
     return {"lmbda": str(lmbda_of(DEFAULT)), **metadata}
-
-
-def _digest_of(path: Path) -> str:
-    return _digest(path.resolve(), *_stamp(path))
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    stat = path.stat()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-# Coding picture after picture must not read 20 MB each time; a changed file has another stamp.
-@lru_cache(maxsize=16)
-def _digest(path: Path, *_stamp: int) -> str:
-    digest = sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -21,6 +21,7 @@ LEVELS = {
     "quality": 0,
     "region": 0,
     "bitstream": 1,
+    "cards": 1,
     "layers": 1,
     "images": 1,
     "memory": 1,

@@ -48,7 +48,7 @@ def test_a_name_is_a_verified_file(place: Path) -> None:
     with pytest.raises(WeightsError, match=r"'one' are damaged: SHA-256 .*; reinstall"):
         resolve_vision("one", "superres")
     (place / "one.safetensors").unlink()
-    with pytest.raises(WeightsError, match="missing; reinstall"):
+    with pytest.raises(WeightsError, match=r"'one' are missing .*: reinstall"):
         resolve_vision("one", "superres")
 
 

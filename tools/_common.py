@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -9,13 +10,47 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from paoncodec import zoo
+from paoncodec.cards import Card
 from paoncodec.errors import PaonError, UsageError
 from paoncodec.training import RunDirectory
-from paoncodec.vision_zoo import VisionCard
-from paoncodec.zoo import WeightsCard
 
 
-def write_card(card: WeightsCard | VisionCard, folder: Path) -> None:
+def shipping_parser(description: str | None) -> argparse.ArgumentParser:
+    """The words that putting any weights into the package takes."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="directory of a training run")
+    parser.add_argument("--name", required=True, help="of the weights from now on")
+    parser.add_argument("--data-note", required=True, help="what they were trained on, in words")
+    parser.add_argument("--licence", default="BSD-3-Clause", help="of the weights (%(default)s)")
+    parser.add_argument("--command", help="that trained them, if the run's settings do not tell")
+    parser.add_argument("--note", default="", help="what the card should add")
+    parser.add_argument("--folder", type=Path, default=zoo.FOLDER, help="of the zoo (%(default)s)")
+    parser.add_argument("--force", action="store_true", help="replace weights of that name")
+    return parser
+
+
+def settings_of_run(directory: RunDirectory) -> dict[str, Any]:
+    """What the run was begun with.
+
+    Raises:
+        UsageError: the directory holds no run.
+    """
+    settings = directory.load_config()
+    if settings is None:
+        raise UsageError(f"{directory.path}: holds no run (config.json); give a run's directory")
+    return settings
+
+
+def say_shipped(card: Card, weights: Path) -> None:
+    """A line about what is there now."""
+    size = weights.stat().st_size
+    print(f"{card.name}: {size} bytes, SHA-256 {card.sha256}, step {card.steps}")
+
+
+def write_card(card: Card, folder: Path) -> None:
     """Write `<name>.json` into a zoo's folder."""
     text = json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
     write_whole(folder / f"{card.name}.json", text.encode())

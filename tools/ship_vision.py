@@ -9,7 +9,6 @@ Takes the best weights on the run's own held-out pictures, and measures them on 
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -18,9 +17,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from _common import best_validation, run, write_card, write_whole
+from _common import (
+    best_validation,
+    run,
+    say_shipped,
+    settings_of_run,
+    shipping_parser,
+    write_card,
+    write_whole,
+)
 
-from paoncodec import vision_zoo, zoo
+from paoncodec import vision_zoo
 from paoncodec.cli.pictures import dataset_name, named_images
 from paoncodec.cli.vision.kinds import KINDS, settings_of
 from paoncodec.errors import UsageError
@@ -89,9 +96,7 @@ def ship(
     if taken and not (force and taken == [target]):
         raise UsageError(f"{taken[0]} exists: choose another --name, or replace it with --force")
     directory = RunDirectory(run_folder, resume=True)
-    settings = directory.load_config()
-    if settings is None:
-        raise UsageError(f"{run_folder}: holds no run (config.json); give a run's directory")
+    settings = settings_of_run(directory)
     weights = directory.weights_file("best")
     task = _task_of(settings)
     _, metadata = load_vision(weights, task)
@@ -228,18 +233,8 @@ def _word(name: str, value: Any) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", type=Path, help="directory of a training run")
-    parser.add_argument("--name", required=True, help="of the model, such as padenet-id-x4")
-    parser.add_argument("--data-note", required=True, help="what it was trained on, in words")
+    parser = shipping_parser(__doc__)
     parser.add_argument("--measure", nargs="+", type=Path, default=[], help="places of pictures")
-    parser.add_argument("--licence", default="BSD-3-Clause", help="of the weights (%(default)s)")
-    parser.add_argument("--command", help="that trained it, if the run's settings do not tell")
-    parser.add_argument("--note", default="", help="what the card should add")
-    parser.add_argument("--folder", type=Path, default=zoo.FOLDER, help="of the zoo (%(default)s)")
-    parser.add_argument("--force", action="store_true", help="replace a model of that name")
     arguments = parser.parse_args(argv)
     card = ship(
         arguments.run,
@@ -252,8 +247,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.note,
         arguments.measure,
     )
-    size = (arguments.folder / "vision" / f"{card.name}.safetensors").stat().st_size
-    print(f"{card.name}: {size} bytes, SHA-256 {card.sha256}, step {card.steps}")
+    say_shipped(card, arguments.folder / "vision" / f"{card.name}.safetensors")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
     python tools/ship_weights.py RUN --name mbt-paon-small --data-note "what they were trained on"
 
 Takes the checkpoint with the best loss on the run's own held-out pictures. What it measures on a
-test set is added to the card by tools/measure_model.py.
+test set is added to the card by tools/measure_model.py. A run that started from weights of the zoo
+counts their steps and minutes as well.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import best_validation, run, write_card, write_whole
+from _common import (
+    best_validation,
+    run,
+    say_shipped,
+    settings_of_run,
+    shipping_parser,
+    write_card,
+    write_whole,
+)
 from compressai.models import CompressionModel
 
 from paoncodec import codecs, zoo
@@ -69,12 +77,11 @@ def ship(
     if target.exists() and not force:
         raise UsageError(f"{target} exists: choose another --name, or replace it with --force")
     directory = RunDirectory(run_folder, resume=True)
-    settings = directory.load_config()
-    if settings is None:
-        raise UsageError(f"{run_folder}: holds no run (config.json); give a run's directory")
+    settings = settings_of_run(directory)
     model, metadata = codecs.load_weights(directory.weights_file("best"))
     best = best_validation(directory, metadata["step"])
     trained_by = command or training_command(settings)
+    before = started_from(settings)
     tails = None
     if pictures is not None:
         crops = held_out(pictures, CodecRecipe.from_json(settings))
@@ -93,12 +100,12 @@ def ship(
             metric="mse",
             sha256=sha256(content).hexdigest(),
             licence=licence,
-            steps=best["step"],
+            steps=best["step"] + (before.steps if before else 0),
             data=data,
             command=trained_by,
             results={},
             note=note,
-            minutes=round(best.get("seconds", 0) / 60, 1),
+            minutes=round(best.get("seconds", 0) / 60 + (before.minutes if before else 0), 1),
         )
     except ValueError as error:
         raise UsageError(f"{run_folder}: no card can be made: {error}") from error
@@ -109,6 +116,10 @@ def ship(
     card = replace(card, check=observed)
     write_card(card, folder)
     return card
+
+
+def _start_of(recipe: CodecRecipe) -> dict[str, Any]:
+    return {name: getattr(recipe, name) for name in ("start", "start_from", "start_sha256")}
 
 
 def _words(tails: Tails) -> str:
@@ -142,6 +153,12 @@ def held_out(pictures: Path, recipe: CodecRecipe) -> Iterator[torch.Tensor]:
         yield crop.float() / 255
 
 
+def started_from(settings: Mapping[str, Any]) -> zoo.WeightsCard | None:
+    """The card of the zoo's weights that a run started from; None if it started from no such."""
+    digest = settings.get("start_sha256")
+    return next((card for card in zoo.list_cards() if card.sha256 == digest), None)
+
+
 def training_command(settings: Mapping[str, Any]) -> str:
     """The command that repeats a run, with `DIR` and `RUN` in place of this machine's folders.
 
@@ -151,15 +168,17 @@ def training_command(settings: Mapping[str, Any]) -> str:
     Raises:
         UsageError: no preset and options of `paoncodec train` give these settings.
     """
-    recipe = CodecRecipe.from_json(settings)
+    recipe, before = CodecRecipe.from_json(settings), started_from(settings)
     options = {parameter.name for parameter in train.params}
     for preset in presets():
         plain = CodecRecipe.from_preset(preset, recipe.arch_name, recipe.lmbda, recipe.data)
         usual, ours = asdict(plain.train), asdict(recipe.train)
         changed = {name: value for name, value in ours.items() if value != usual[name]}
-        if replace(plain, train=recipe.train) != recipe or not options.issuperset(changed):
+        expected = replace(plain, train=recipe.train, **(_start_of(recipe) if before else {}))
+        if expected != recipe or not options.issuperset(changed):
             continue
-        extra = "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
+        words = {**({"start_from": before.name} if before else {}), **changed}
+        extra = "".join(f" --{name.replace('_', '-')} {value}" for name, value in words.items())
         return (
             f"paoncodec train --arch {recipe.arch_name} --preset {preset} "
             f"--lmbda {recipe.lmbda}{extra} --data DIR --out RUN"
@@ -171,18 +190,8 @@ def training_command(settings: Mapping[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", type=Path, help="directory of a training run")
-    parser.add_argument("--name", required=True, help="of the weights, such as mbt-paon-small")
-    parser.add_argument("--data-note", required=True, help="what they were trained on, in words")
-    parser.add_argument("--licence", default="BSD-3-Clause", help="of the weights (%(default)s)")
-    parser.add_argument("--command", help="that trained them, if the run's settings do not tell")
+    parser = shipping_parser(__doc__)
     parser.add_argument("--calibrate", type=Path, help="pictures of the run, to fit tables' tails")
-    parser.add_argument("--note", default="", help="what the card should add")
-    parser.add_argument("--folder", type=Path, default=zoo.FOLDER, help="of the zoo (%(default)s)")
-    parser.add_argument("--force", action="store_true", help="replace weights of that name")
     arguments = parser.parse_args(argv)
     card = ship(
         arguments.run,
@@ -195,8 +204,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.note,
         arguments.calibrate,
     )
-    size = (arguments.folder / f"{card.name}.safetensors").stat().st_size
-    print(f"{card.name}: {size} bytes, SHA-256 {card.sha256}, step {card.steps}")
+    say_shipped(card, arguments.folder / f"{card.name}.safetensors")
 
 
 if __name__ == "__main__":

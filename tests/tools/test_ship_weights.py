@@ -91,6 +91,22 @@ def test_settings_that_differ_from_the_preset_are_in_the_command(shipping):
     assert command == f"{SMALL} --steps 123 --batch-size 7 --data DIR --out RUN"
 
 
+def test_weights_of_the_zoo_that_a_run_started_from_count(
+    shipping, run_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "zoo")
+    first = ship(shipping, run_folder, tmp_path / "zoo")
+    start = {"start": "weights", "start_from": "/secret/file", "start_sha256": first.sha256}
+    changed = {**settings(steps=90), **start}
+    (run_folder / "config.json").write_text(json.dumps(changed))
+    second = shipping.ship(run_folder, tmp_path / "zoo", "next", "noise", "CC0-1.0")
+    assert (second.steps, second.minutes) == (60, 12.0)
+    assert second.command == f"{SMALL} --start-from tiny --steps 90 --data DIR --out RUN"
+    (run_folder / "config.json").write_text(json.dumps({**changed, "start_sha256": "0" * 64}))
+    with pytest.raises(UsageError, match="--command"):
+        shipping.ship(run_folder, tmp_path / "zoo", "third", "noise", "CC0-1.0")
+
+
 @pytest.mark.parametrize("changed", [{**settings(), "lr_entropy": 0.5}, settings(clip=0.5)])
 def test_settings_that_no_option_gives_need_the_command_told(
     shipping, run_folder, tmp_path, changed
