@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from paoncodec.codecs.exact_codec import ExactCodec
 from paoncodec.codecs.mbt import MBTPaon
-from paoncodec.codecs.rate import GainUnit
 from paoncodec.codecs.starts import BLOCK, entropy_start, hyper_start, quantisation_step
 from paoncodec.codecs.transfer import linear_part
+from paoncodec.coding.exact_codec import ExactCodec
+from paoncodec.coding.rate import GainUnit
 from paoncodec.layers import PaLaConv2d, PaLaConvTranspose2d
 from paoncodec.quality import DEFAULT, lmbda_of
 
