@@ -89,14 +89,10 @@ def decoded(
     sides = height // factor, width // factor
     plan = _plan(codec, shape, "synthesis", budget, region)
     with torch.inference_mode():
-        if plan is not None:
-            [y_hat], [digest] = codec.decompress_latents(strings, sides)
-            check(digest)
-            return _synthesised(codec, y_hat[None], shape, depth, rate, plan, region)
-        whole = codec.decompress(strings, sides, **rate)
-    check(whole["digests"][0])
-    samples = _samples(whole["x_hat"], shape, depth)
-    return samples if region is None else region.of(samples)
+        [y_hat], [digest] = codec.decompress_latents(strings, sides)
+        check(digest)  # before time is spent on pixels
+        plan = plan or Plan.at_once(_latents(codec, shape))
+        return _synthesised(codec, y_hat[None], shape, depth, rate, plan, region)
 
 
 def reconstructed(codec: ExactCodec, samples: Samples, rate: Rate, budget: Budget) -> Samples:

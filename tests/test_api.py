@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import save_file
+from torch.nn import functional as F
 
 import paoncodec
 from paoncodec import api, codecs, zoo
@@ -58,14 +59,19 @@ class StoringCodec:
         shape = (x.shape[2] // 64, x.shape[3] // 64)
         return {"strings": [[y], [b"z"]], "shape": shape, "digests": [zlib.crc32(y)]}
 
-    def decompress(self, strings: list[list[bytes]], shape: tuple[int, int]) -> dict[str, Any]:
+    def decompress_latents(
+        self, strings: list[list[bytes]], shape: tuple[int, int]
+    ) -> tuple[list[torch.Tensor], list[int]]:
         assert torch.is_inference_mode_enabled()
         [[y], [z]] = strings
         assert z == b"z"
         samples = np.frombuffer(zlib.decompress(y), np.float32)
-        x = torch.from_numpy(samples.reshape(1, 3, 64 * shape[0], 64 * shape[1]).copy())
-        digests = [zlib.crc32(y) ^ self.wrong_digest]
-        return {"x_hat": x + self.offset, "digests": digests}
+        x = torch.from_numpy(samples.reshape(3, 64 * shape[0], 64 * shape[1]).copy())
+        return [F.pixel_unshuffle(x, 16)], [zlib.crc32(y) ^ self.wrong_digest]
+
+    def synthesis(self, y_hat: torch.Tensor, quality: None) -> torch.Tensor:
+        assert torch.is_inference_mode_enabled()
+        return F.pixel_shuffle(y_hat, 16) + self.offset
 
 
 @pytest.fixture
@@ -82,7 +88,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         fake.loads += 1
         return fake.codec
 
-    monkeypatch.setattr(zoo, "load", load)
+    monkeypatch.setattr(zoo, "load_coder", load)
     return fake
 
 

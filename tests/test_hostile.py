@@ -28,6 +28,7 @@ from paoncodec import api, codecs, zoo
 from paoncodec.bitstream import Container, SectionKind, deflate, read, write
 from paoncodec.codecs import load_weights, save_weights
 from paoncodec.codecs.registry import load_start
+from paoncodec.coding import load_coder
 from paoncodec.entropy import FrozenTables, Reader, SymbolModel, Writer
 from paoncodec.errors import DecodeDesync, MalformedStream, PaonError, WeightsError
 
@@ -205,17 +206,23 @@ def rewritten(source: Path, target: Path, change: Callable[[dict[str, Tensor]], 
     return target
 
 
-def load_or_refusal(path: Path) -> str:
+def refusal(reader: Callable[[Path], object], path: Path) -> str:
     """What a person is told, if anything."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, of types that are odd
         try:
-            load_weights(path)
+            reader(path)
         except WeightsError as error:
             return line_of(error)
     return ""
 
 
+def refusals(path: Path) -> list[str]:
+    """What people are told who load a model, and who load a coder."""
+    return [refusal(reader, path) for reader in (load_weights, load_coder)]
+
+
+READERS = st.sampled_from([load_weights, load_coder])
 SHAPES = st.lists(st.integers(0, 9), max_size=4)
 DTYPES = st.sampled_from([torch.float16, torch.float64, torch.int32, torch.uint8, torch.bool])
 
@@ -239,18 +246,21 @@ def test_tensors_of_any_kind(arch: str, data: st.DataObject, tmp_path: Path) -> 
         else:
             del tensors[name]
 
-    load_or_refusal(rewritten(weights_of(arch), tmp_path / "x.safetensors", change))
+    path = rewritten(weights_of(arch), tmp_path / "x.safetensors", change)
+    refusal(data.draw(READERS), path)
 
 
-@given(at=st.integers(0, 3000), value=st.integers(0, 255), cut=st.integers(0, 2))
+@given(at=st.integers(0, 3000), value=st.integers(0, 255), cut=st.integers(0, 2), reader=READERS)
 @fuzzed
-def test_bytes_of_weights_files(at: int, value: int, cut: int, tmp_path: Path) -> None:
+def test_bytes_of_weights_files(
+    at: int, value: int, cut: int, reader: Callable[[Path], object], tmp_path: Path
+) -> None:
     """Most of those at the beginning are names, shapes and types."""
     content = bytearray(weights_of("mbt-2018").read_bytes())
     content[at] = value
     path = tmp_path / "x.safetensors"
     path.write_bytes(content[: len(content) - 1000 * cut])
-    load_or_refusal(path)
+    refusal(reader, path)
 
 
 @given(at=st.integers(0, 10**6), value=st.integers(0, 255), cut=st.integers(0, 2))
@@ -261,7 +271,7 @@ def test_bytes_of_checkpoints(at: int, value: int, cut: int, tmp_path: Path) -> 
     content = bytearray(path.read_bytes())
     content[at % len(content)] = value
     path.write_bytes(content[: len(content) - 1000 * cut])
-    load_or_refusal(path)
+    refusal(load_weights, path)
 
 
 @given(st.binary(max_size=60))
@@ -271,7 +281,7 @@ def test_bytes_of_checkpoints(at: int, value: int, cut: int, tmp_path: Path) -> 
 def test_pickles_of_anything(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(b"\x80\x02" + content)
-    assert load_or_refusal(path)
+    assert all(refusals(path))
 
 
 def test_widths_beyond_the_file_take_no_memory(tmp_path: Path) -> None:
@@ -282,7 +292,7 @@ def test_widths_beyond_the_file_take_no_memory(tmp_path: Path) -> None:
         tensors["g_a.1.numerator"] = torch.zeros(600_000, 1, 1, 1)
 
     path = rewritten(weights_of("mbt-paon"), tmp_path / "x.safetensors", change)
-    assert "larger than the shapes" in load_or_refusal(path)
+    assert all("larger than the shapes" in told for told in refusals(path))
 
 
 def test_a_width_without_content_takes_no_memory(tmp_path: Path) -> None:
@@ -290,7 +300,7 @@ def test_a_width_without_content_takes_no_memory(tmp_path: Path) -> None:
         tensors["h_s.4.weight"] = torch.zeros(2**31, 0)
 
     path = rewritten(weights_of("mbt-paon"), tmp_path / "x.safetensors", change)
-    assert load_or_refusal(path)
+    assert all(refusals(path))
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
@@ -309,7 +319,7 @@ def test_weights_that_are_no_numbers(name: str, bad: float, tmp_path: Path) -> N
         tmp_path / "x.safetensors",
         lambda tensors: tensors.update({name: model.get_parameter(name).data.clone()}),
     )
-    assert "NaN or infinity" in load_or_refusal(path)
+    assert all("NaN or infinity" in told for told in refusals(path))
     torch.save(model.state_dict(), tmp_path / "x.pth.tar")
     for load in (load_weights, load_start):
         with pytest.raises(WeightsError, match="NaN or infinity"):

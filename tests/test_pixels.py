@@ -13,7 +13,7 @@ import torch
 
 import paoncodec
 from paoncodec import api, codecs, pixels
-from paoncodec.bitstream import Header, SectionKind, write
+from paoncodec.bitstream import Header, SectionKind, read, write
 from paoncodec.coding import strips
 from paoncodec.coding.exact_codec import ExactCodec
 from paoncodec.errors import DecodeDesync, UsageError
@@ -87,6 +87,36 @@ def test_pieces_make_the_whole_picture_and_its_file(
     step = np.abs(again.samples.astype(int) - decoded.samples).max()
     assert step <= 1
     assert again.metadata == decoded.metadata
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_no_time_goes_into_samples_of_wrong_latents(
+    cut: bool,
+    photo: np.ndarray,
+    variable_weights: Path,
+    in_pieces: Callable[[], list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = paoncodec.encode(photo, model=variable_weights)
+    if cut:
+        in_pieces()
+    container = read(data)
+    header = replace(container.header, latents_crc=container.header.latents_crc ^ 1)
+    made: list[torch.Tensor] = []
+    synthesis = ExactCodec.synthesis
+
+    def noted(self: ExactCodec, y_hat: torch.Tensor, *quality: float) -> torch.Tensor:
+        made.append(y_hat)
+        return synthesis(self, y_hat, *quality)
+
+    monkeypatch.setattr(ExactCodec, "synthesis", noted)
+    paoncodec.decode(data, model=variable_weights)
+    assert made
+    made.clear()
+    with pytest.raises(DecodeDesync):
+        paoncodec.decode(write(header, container.sections), model=variable_weights)
+    # But for what is measured on the network, with zeros and NaN.
+    assert not any(y_hat.isfinite().all() and y_hat.any() for y_hat in made)
 
 
 def test_a_target_of_psnr_is_met_in_pieces_too(

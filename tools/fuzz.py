@@ -29,7 +29,7 @@ except ImportError:  # a finding is run again without it
 # Only code that is imported here is watched; to watch torch would take an hour.
 with atheris.instrument_imports(include=["paoncodec"]) if atheris else nullcontext():
     import paoncodec
-    from paoncodec import api, codecs, zoo  # noqa: F401 - what is imported on first use, too
+    from paoncodec import api, codecs, zoo  # noqa: F401 - api: what is imported on first use, too
     from paoncodec.bitstream import SectionKind, read, write
     from paoncodec.errors import PaonError
 
@@ -66,7 +66,9 @@ def weights(data: bytes) -> None:
         warnings.simplefilter("ignore")
         path = Path(folder) / "weights"
         path.write_bytes(data)
+        # As the model is, so is the coder.
         codecs.load_weights(path)
+        zoo.load_coder(zoo.Weights("fuzzed", path, "", None))
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {

@@ -22,7 +22,7 @@ def test_the_time_of_a_process_is_its_own(bench) -> None:
 
 def test_ratios_are_of_the_same_round(bench, monkeypatch, capsys) -> None:
     seconds = {"import torch": [1.0, 2.0, 4.0], "encode": [3.0, 8.0, 8.0], "decode": [1.0] * 3}
-    monkeypatch.setattr(bench, "measure", lambda model, rounds: dict(seconds))
+    monkeypatch.setattr(bench, "measure", lambda model, rounds, image: dict(seconds))
     bench.main([])
     said = capsys.readouterr().out
     assert re.findall(r"[\d.]+ (?=times)", said) == ["3.00 ", "0.50 "]
@@ -31,5 +31,11 @@ def test_ratios_are_of_the_same_round(bench, monkeypatch, capsys) -> None:
 @pytest.mark.slow
 def test_programs_run(bench, tiny_weights) -> None:
     seconds = bench.measure(str(tiny_weights), 1)
-    assert list(seconds) == ["import torch", "encode", "decode"]
+    assert list(seconds) == [
+        "import torch",
+        "paoncodec.encode",
+        "paoncodec.decode",
+        "paoncodec encode",
+        "paoncodec decode",
+    ]
     assert all(len(taken) == 1 and taken[0] > 0 for taken in seconds.values())
