@@ -40,7 +40,7 @@ Up = PaLaConvTranspose2d | nn.ConvTranspose2d
 BETWEEN: tuple[type[nn.Module], ...] = (GDN, BottleneckBlock, AttentionBlock)
 
 #: Of a 5×5 kernel with stride 2 and padding 2, the taps over the 2×2 block of its own output.
-BLOCK = slice(2, 4)
+_BLOCK = slice(2, 4)
 
 
 def quantisation_step(lmbda: float) -> float:
@@ -149,8 +149,8 @@ def _set_stage(down: Down, up: Up, basis: Tensor, scale: float, noise: float) ->
         zeroed.zero_()
     analysis.normal_(0, spare)
     analysis[:rank] = 0
-    analysis[:rank, :inputs, BLOCK, BLOCK] = basis / (gain * scale)
-    synthesis[:rank, :inputs, BLOCK, BLOCK] = basis * scale / up_gain
+    analysis[:rank, :inputs, _BLOCK, _BLOCK] = basis / (gain * scale)
+    synthesis[:rank, :inputs, _BLOCK, _BLOCK] = basis * scale / up_gain
     # Spare inputs feed the transform's channels a little, or nothing would ever reach them.
     if inputs < down.in_channels:
         analysis[:rank, inputs:].normal_(0, spare)

@@ -14,17 +14,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from paoncodec.codecs.growth import grow, may_grow
 from paoncodec.codecs.mbt import MBTPaon
 from paoncodec.codecs.noise import noise_of
 from paoncodec.codecs.recipe import CodecRecipe
-from paoncodec.codecs.registry import (
-    build,
-    load_start,
-    save_weights,
-    sha256_of,
-    weights_start,
-)
+from paoncodec.codecs.registry import build, save_weights, sha256_of, weights_start
 from paoncodec.codecs.starts import (
     check_linear_start,
     entropy_start,
@@ -47,9 +40,7 @@ from paoncodec.training import RESUMABLE, Samples
 
 #: Decoded training pictures are kept up to this many bytes, all workers of a process together.
 _CACHE_BYTES = 3 * 2**30
-#: Pictures that tell the linear start the colours, and growth the errors, of all.
-_LINEAR_CROPS = 128
-_GROWTH_CROPS = 384
+_START_CROPS = 128
 #: Of so many held-out crops the reconstructions are shown.
 _SHOWN = 4
 
@@ -91,17 +82,13 @@ class CodecTask:
         if self.recipe.start == "weights":
             self._start_from_weights()
             return
-        images = self._crops(_LINEAR_CROPS)
+        crops = CropDataset(self.training, self._crop_spec())
+        every = max(1, len(crops) // _START_CROPS)
+        images = torch.stack([crops[i] for i in range(0, len(crops), every)]).float() / 255
         deviations = linear_start(self.model, images, self._first_lmbda())
         entropy_start(self.model.predictors(), deviations)
         with torch.no_grad():
             hyper_start(self.model, self.model.analysis(images))
-
-    def _crops(self, count: int) -> Tensor:
-        """About so many of the training pictures: (count, 3, crop, crop) in [0, 1]."""
-        crops = CropDataset(self.training, self._crop_spec())
-        every = max(1, len(crops) // count)
-        return torch.stack([crops[i] for i in range(0, len(crops), every)]).float() / 255
 
     def _start_from_weights(self) -> None:
         recipe = self.recipe
@@ -111,10 +98,6 @@ class CodecTask:
                 f"{recipe.start_from}: its SHA-256 is {found}, the run was to start from "
                 f"{recipe.start_sha256}; give that file"
             )
-        donor, _ = load_start(recipe.start_from, like=self.model)
-        if may_grow(self.model, donor):
-            grow(self.model, donor, self._crops(_GROWTH_CROPS))
-            return
         about = weights_start(self.model, recipe.arch_name, recipe.start_from)
         lmbda = about.get("lmbda", VARIABLE)  # of a checkpoint it may not be known
         if lmbda == VARIABLE:

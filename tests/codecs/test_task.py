@@ -180,20 +180,6 @@ def test_a_start_from_weights_that_do_not_fit_says_where(pictures: Path, tmp_pat
         CodecTask(other).start()
 
 
-def test_a_start_from_fewer_latents_grows_them(pictures: Path, tmp_path: Path) -> None:
-    small = {"hyper_width": 6, "M": 9}
-    path = tmp_path / "a.safetensors"
-    donor = CodecTask(recipe(pictures, small, lmbda="variable"))
-    donor.start()
-    donor.export(donor.model, str(path), {})
-    task = CodecTask(from_weights(pictures, path, lmbda="variable"))
-    task.start()
-    torch.testing.assert_close(task.model.g_a[-1].numerator[:9], donor.model.g_a[-1].numerator)
-    assert float(task.model.g_a[-1].numerator[9:].detach().abs().max()) > 0
-    _, figures = loss_of(task)
-    assert figures["psnr"] > 25
-
-
 def test_a_start_from_a_file_that_is_gone_damaged_or_another_is_refused(
     pictures: Path, tmp_path: Path
 ) -> None:
