@@ -10,7 +10,9 @@ __all__ = ["vision"]
 
 
 @click.group(
-    cls=LazyGroup, package=__name__, names=("train", "eval", "predict", "boxes", "phantoms")
+    cls=LazyGroup,
+    package=__name__,
+    names=("train", "eval", "predict", "table", "boxes", "phantoms"),
 )
 def vision() -> None:
     """Networks of Padé neurons and product units: to enlarge, classify and segment."""

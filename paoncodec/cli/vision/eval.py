@@ -26,7 +26,7 @@ __all__ = ["eval"]
 
 _OWN = {
     "superres": ("bicubic", "low", "lpips_weights"),
-    "classification": (),
+    "classification": ("photons",),
     "segmentation": ("against", "surfaces", "tolerance", "pictures"),
 }
 
@@ -65,6 +65,12 @@ Upscaler = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
     "--against", metavar="RESULT", help="segmentation: result file of another network to compare."
 )
 @click.option(
+    "--photons",
+    type=float,
+    metavar="N",
+    help="classification: of pictures with Poisson noise, white being N photons.",
+)
+@click.option(
     "--surfaces", is_flag=True, help="segmentation: HD95 and surface Dice, too; takes MONAI."
 )
 @click.option(
@@ -92,6 +98,7 @@ def eval(
     threads: int | None,
     lpips_weights: str | None,
     against: str | None,
+    photons: float | None,
     surfaces: bool,
     tolerance: float | None,
     pictures: str | None,
@@ -120,7 +127,7 @@ def eval(
     if task == "superres":
         found = _superres(model, bicubic, folders, low, lpips_weights, called, dataset)
     elif task == "classification":
-        found = _classification(model, folders, called, dataset)
+        found = _classification(model, folders, photons, called, dataset)
     else:
         found = _segmentation(
             model, folders, against, surfaces, tolerance, pictures, called, dataset, force
@@ -175,27 +182,33 @@ def _superres(
 
 
 def _classification(
-    model: str | None, folders: tuple[str, ...], name: str, dataset: str | None
+    model: str | None,
+    folders: tuple[str, ...],
+    photons: float | None,
+    name: str,
+    dataset: str | None,
 ) -> dict[str, Any]:
     place = _place(folders)
 
     from paoncodec.evaluation.classification import evaluate
     from paoncodec.vision.classification import load_weights
-    from paoncodec.vision.classification.data import read_images
+    from paoncodec.vision.classification.files import read_test
 
     network, _ = load_weights(_weights(model, "classification"))
-    images = read_images(place, "test", network.size).of_classes(network.classes)
+    images = read_test(place, network)
     with progress(len(images)) as bar:
-        for _, error in images.faults:
-            bar.say(str(error))
-        return evaluate(
+        found = evaluate(
             images,
             network,
             name=name,
             dataset=dataset or dataset_name(folders),
             command=typed_command(),
             progress=bar.step,
+            photons=photons,
         )
+        for failure in found["failures"]:
+            bar.say(failure["error"])
+        return found
 
 
 def _segmentation(

@@ -136,7 +136,7 @@ KINDS = {
         network="pade-resnet-ii-2-2-2",
         preset="small",
         options=frozenset({"degrees", "shift"}),
-        own=frozenset({"degrees", "shift", "epochs", "pure", "validation"}),
+        own=frozenset({"degrees", "shift", "epochs", "pure", "side", "validation"}),
         places=_single_places,
         make=_classification,
     ),

@@ -28,8 +28,10 @@ def _classification(found: Mapping[str, Any]) -> str:
     """The means."""
     data = "{name}, {images} pictures".format(**found["dataset"])
     means = found["results"]
+    noise = f" with noise of {found['photons']:g} photons" if "photons" in found else ""
+    five = f"{means['top5']:.2%} among five, " if "top5" in means else ""
     return (
-        f"{found['name']} on {data}: {means['accuracy']:.2%} right, cross entropy "
+        f"{found['name']} on {data}{noise}: {means['accuracy']:.2%} right, {five}cross entropy "
         f"{means['cross_entropy']:.4f}, {means['seconds']:.1f} s"
     )
 
