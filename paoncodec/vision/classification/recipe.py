@@ -116,7 +116,10 @@ class ClassificationRecipe:
         if self.side is not None and self.side < 1:
             raise UsageError(f"side {self.side}: must be 1 or more pixels, e.g. 224, or null")
         if not self.resized and (self.rotation or self.side is not None):
-            raise UsageError("rotation and side are of pictures that are resized: set resized")
+            raise UsageError(
+                "rotation and side are of training pictures that are resized, as in the preset "
+                "pure-imagenet: leave them out, or set resized"
+            )
         if self.select not in ("accuracy", "cross_entropy"):
             raise UsageError(f"select {self.select!r}: choose accuracy or cross_entropy")
         if self.optimizer not in ("adamw", "sgd"):
