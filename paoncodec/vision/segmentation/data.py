@@ -107,8 +107,9 @@ def read_cases(folder: str | os.PathLike[str]) -> Cases:
     if missing:
         raise UsageError(f"{missing[0]}: is named in {path.name}, and missing")
     classes = tuple(labels[n] for n in range(len(labels)))
-    of_ct = [tuple(case for case in part if not _is_mr(case)) for part in parts]
-    return Cases(classes, *of_ct, tuple(c.name for part in parts for c in part if _is_mr(c)))
+    of_mr = tuple(case.name for part in parts for case in part if _is_mr(case))
+    training, validation = (tuple(c for c in part if not _is_mr(c)) for part in parts)
+    return Cases(classes, training, validation, of_mr)
 
 
 def _is_mr(case: Case) -> bool:
