@@ -38,7 +38,7 @@ from paoncodec.evaluation.vision_check import load_vision, observe_vision
 from paoncodec.training import RunDirectory
 from paoncodec.training.settings import preset_names
 from paoncodec.vision.classification import Classifier
-from paoncodec.vision.classification.data import read_images
+from paoncodec.vision.classification.files import read_test
 from paoncodec.vision.classification.recipe import ClassificationRecipe
 from paoncodec.vision.segmentation import Segmenter
 from paoncodec.vision.segmentation.data import validation_cases
@@ -139,7 +139,7 @@ def measure(weights: Path, task: str, place: Path) -> dict[str, float]:
     network, _ = load_vision(weights, task)
     about: dict[str, Any] = {"name": weights.stem, "dataset": place.name, "command": []}
     if isinstance(network, Classifier):
-        images = read_images(place, "test", network.size).of_classes(network.classes)
+        images = read_test(place, network)
         found = of_classification.evaluate(images, network, progress=lambda name: None, **about)
     elif isinstance(network, Segmenter):
         found = of_segmentation.evaluate(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -10,25 +12,28 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from paoncodec.errors import ImageError
-from paoncodec.vision.classification.data import LabelledImages
+from paoncodec.errors import ImageError, UsageError
+from paoncodec.vision.augment import photons as of_photons
+from paoncodec.vision.classification.data import Block
 from paoncodec.vision.classification.networks import Classifier
-from paoncodec.vision.classification.prediction import logits_of
+from paoncodec.vision.classification.prediction import Answered, answers
+from paoncodec.vision.classification.samples import Pictures
 
 __all__ = ["evaluate"]
 
-#: Pictures that are computed between reports of progress.
-_STRIDE = 250
+#: With the number of a picture, of its noise.
+_NOISE_SEED = 0
 
 
 def evaluate(
-    images: LabelledImages,
+    images: Pictures,
     model: Classifier,
     *,
     name: str,
     dataset: str,
     command: Sequence[str],
     progress: Callable[[str], None],
+    photons: float | None = None,
 ) -> dict[str, Any]:
     """A result of all pictures, JSON-ready: each one's class, and the share that is right.
 
@@ -39,55 +44,82 @@ def evaluate(
         dataset: what the pictures are.
         command: that measures.
         progress: called with the name of each picture that is done.
+        photons: what white is of in pictures with Poisson noise, the same for all models
+            (:func:`.photons`); None: pictures as they are.
 
     Returns:
         ``results`` has the ``accuracy``, the mean ``cross_entropy`` in nats and the ``seconds`` of
-        the network alone; ``confusion`` a row for each true class, of how many pictures were taken
-        for which.
+        reading and computing; with more than five classes also ``top5``, the share whose class is
+        among the five likeliest. ``confusion`` has a row for each true class, of how many pictures
+        were taken for which.
 
     Raises:
-        ImageError: the network gives values that are not numbers.
+        ImageError: the network gives values that are not numbers, or no picture can be read.
+        UsageError: photons are out of range.
     """
+    if photons is not None and not 0 < photons < math.inf:
+        raise UsageError(f"photons {photons}: must be above 0, e.g. 255")
     begun = perf_counter()
-    logits = torch.cat(list(_parts(images, model, progress)))
+    parts = list(_parts(images, model, photons, progress))
     seconds = perf_counter() - begun
+    logits = torch.cat([part.logits for part in parts])
+    places = np.concatenate([part.block.places for part in parts])
+    faults = [*images.faults, *(fault for part in parts for fault in part.block.faults)]
+    if not len(places):
+        raise ImageError(f"no picture can be used: {faults[0][1]}")
     if not torch.isfinite(logits).all():
         raise ImageError("the network gives values that are not numbers: its weights are unsound")
     scores = logits.double().log_softmax(1).numpy()
-    predicted = scores.argmax(1)
-    every = np.arange(len(images))
-    confusion = _confusion(images.labels, predicted, len(images.classes))
+    labels, predicted = images.labels[places], scores.argmax(1)
+    every = np.arange(len(places))
+    own = scores[every, labels]
+    count = len(images.classes)
     return {
         "name": name,
         "task": "classification",
-        "dataset": {"name": dataset, "images": len(images)},
+        "dataset": {"name": dataset, "images": len(places)},
+        **({} if photons is None else {"photons": photons}),
         "results": {
-            "accuracy": float((predicted == images.labels).mean()),
-            "cross_entropy": float(-scores[every, images.labels].mean()),
+            "accuracy": float((predicted == labels).mean()),
+            **({"top5": float(((scores > own[:, None]).sum(1) < 5).mean())} if count > 5 else {}),
+            "cross_entropy": float(-own.mean()),
             "seconds": seconds,
         },
         "classes": list(images.classes),
-        "confusion": confusion.tolist(),
+        "confusion": _confusion(labels, predicted, count).tolist(),
         "images": [
             {
-                "image": images.names[k],
-                "class": images.classes[images.labels[k]],
+                "image": images.names[place],
+                "class": images.classes[labels[k]],
                 "predicted": images.classes[predicted[k]],
                 "probability": float(np.exp(scores[k, predicted[k]])),
             }
-            for k in every
+            for k, place in enumerate(places)
         ],
-        "failures": [{"image": image, "error": str(error)} for image, error in images.faults],
+        "failures": [{"image": image, "error": str(error)} for image, error in faults],
         "command": list(command),
     }
 
 
+def _noisy(block: Block, white: float) -> Block:
+    """Pictures with Poisson noise, each always with the same."""
+    made = [
+        of_photons(one, white, np.random.default_rng((_NOISE_SEED, int(place))))
+        for one, place in zip(block.pixels, block.places, strict=True)
+    ]
+    return block._replace(pixels=np.array(made, np.uint8).reshape(block.pixels.shape))
+
+
 def _parts(
-    images: LabelledImages, model: Classifier, progress: Callable[[str], None]
-) -> Iterator[torch.Tensor]:
-    for first in range(0, len(images), _STRIDE):
-        yield logits_of(model, images.pixels[first : first + _STRIDE])
-        for name in images.names[first : first + _STRIDE]:
+    images: Pictures, model: Classifier, photons: float | None, progress: Callable[[str], None]
+) -> Iterator[Answered]:
+    altered = None if photons is None else partial(_noisy, white=photons)
+    for part in answers(model, images, altered):
+        yield part
+        for name in (
+            *(images.names[place] for place in part.block.places),
+            *(name for name, _ in part.block.faults),
+        ):
             progress(name)
 
 

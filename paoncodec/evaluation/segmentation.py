@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -17,9 +18,22 @@ from paoncodec.errors import ImageError, UsageError
 from paoncodec.vision.segmentation.data import Case, read_pair
 from paoncodec.vision.segmentation.inference import AXES, MEMORY, normalised, segment
 from paoncodec.vision.segmentation.metrics import adjusted, compare, dice, interval, mean_dice
+from paoncodec.vision.segmentation.surfaces import (
+    TOLERANCE,
+    require_monai,
+    surface_distances,
+    voxel_sides,
+)
+from paoncodec.vision.segmentation.volumes import Volume
 from paoncodec.vision.segmentation.weights import Segmenter
 
-__all__ = ["Options", "comparison", "evaluate", "read_result"]
+__all__ = ["MEASURES", "Options", "comparison", "evaluate", "read_result"]
+
+#: What a result may have of each case and class; of each also the mean over the classes, whose name
+#: begins with an m. The first is in every result.
+MEASURES = ("dice", "hd95", "surface_dice")
+
+Looker = Callable[[Case, Volume, Volume, npt.NDArray[np.uint8]], None]
 
 
 @dataclass(frozen=True)
@@ -28,11 +42,20 @@ class Options:
 
     Args:
         axes, batch, memory: as for :func:`.segment`.
+        surfaces: whether HD95 and surface Dice are measured, too.
+        tolerance: of surface Dice, mm.
     """
 
     axes: tuple[int, ...] = AXES
     batch: int = 8
     memory: int = MEMORY
+    surfaces: bool = False
+    tolerance: float = TOLERANCE
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Those of :data:`MEASURES` that are taken."""
+        return MEASURES if self.surfaces else MEASURES[:1]
 
 
 def evaluate(
@@ -44,9 +67,10 @@ def evaluate(
     dataset: str,
     command: Sequence[str],
     progress: Callable[[str, str | None], None],
+    look: Looker | None = None,
 ) -> dict[str, Any]:
     """A result of all cases, JSON-ready: Dice of each case and class, means and their 95 %
-    intervals.
+    intervals; HD95 and surface Dice where they are asked for (:func:`.surface_distances`).
 
     A class that a case does not have is null there, and left out of its mean. A case that cannot be
     read is named among the failures.
@@ -59,35 +83,45 @@ def evaluate(
         dataset: what the cases are.
         command: that measures.
         progress: called after each case with its name and what was wrong with it.
+        look: called with each case that was measured, its volume, its labels and those found.
+
+    Raises:
+        UsageError: the options are out of range, or MONAI is wanted and not installed.
     """
+    if options.surfaces:
+        require_monai()
     rows: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    scores: list[npt.NDArray[np.float64]] = []
+    scores: list[list[npt.NDArray[np.float64]]] = []
     for case in cases:
         fault = None
         try:
             begun = perf_counter()
-            scores.append(_measure(case, segmenter, options))
+            scores.append(_measure(case, segmenter, options, look))
             rows.append({"case": case.name, "seconds": perf_counter() - begun})
         except ImageError as error:
             fault = str(error)
             failures.append({"case": case.name, "error": fault})
         progress(case.name, fault)
     classes = segmenter.classes[1:]
-    table = np.stack(scores) if scores else np.empty((0, len(classes)))
-    for row, values, mean in zip(rows, table, mean_dice(table), strict=True):
-        row["mdice"] = _finite(mean)
-        row["dice"] = dict(zip(classes, map(_finite, values), strict=True))
+    results: dict[str, Any] = {}
+    for number, measure in enumerate(options.measures):
+        found = [one[number] for one in scores]
+        table = np.stack(found) if found else np.empty((0, len(classes)))
+        means = mean_dice(table)
+        for row, values, mean in zip(rows, table, means, strict=True):
+            row[f"m{measure}"] = _finite(mean)
+            row[measure] = dict(zip(classes, map(_finite, values), strict=True))
+        results[f"m{measure}"] = _interval(means)
+        results[measure] = {c: _interval(table[:, n]) for n, c in enumerate(classes)}
     return {
         "name": name,
         "task": "segmentation",
         "dataset": {"name": dataset, "cases": len(rows)},
         "axes": list(options.axes),
+        **({"tolerance": options.tolerance} if options.surfaces else {}),
         "classes": list(classes),
-        "results": {
-            "mdice": _interval(mean_dice(table)),
-            "dice": {c: _interval(table[:, n]) for n, c in enumerate(classes)},
-        },
+        "results": results,
         "cases": rows,
         "failures": failures,
         "command": list(command),
@@ -97,8 +131,9 @@ def evaluate(
 def comparison(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """What the second result has over the first, on the same cases, JSON-ready.
 
-    Of the mean Dice and of each class: the mean difference with its 95 % interval, ``p`` of the
-    Wilcoxon signed-rank test and, of the classes, ``q``: p adjusted by Benjamini and Hochberg.
+    Of the mean of each measure that both have, and of each class: the mean difference with its
+    95 % interval, ``p`` of the Wilcoxon signed-rank test and, of the classes, ``q``: p adjusted by
+    Benjamini and Hochberg.
 
     Raises:
         UsageError: the results are of other cases or classes.
@@ -108,24 +143,11 @@ def comparison(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str,
     names = [row["case"] for row in first["cases"]]
     if not names or names != [row["case"] for row in second["cases"]]:
         raise UsageError("results of other cases cannot be compared: measure both on the same")
-    overall = compare(*(_column(result, None) for result in (first, second)))
-    made = {
-        c: compare(*(_column(result, c) for result in (first, second))) for c in first["classes"]
-    }
-    q = adjusted(np.array([found.p for found in made.values()]))
-    return {
-        "first": first["name"],
-        "second": second["name"],
-        "mdice": {"difference": _plain(asdict(overall.difference)), "p": _finite(overall.p)},
-        "dice": {
-            c: {
-                "difference": _plain(asdict(found.difference)),
-                "p": _finite(found.p),
-                "q": _finite(value),
-            }
-            for (c, found), value in zip(made.items(), q, strict=True)
-        },
-    }
+    made: dict[str, Any] = {"first": first["name"], "second": second["name"]}
+    for measure in MEASURES:
+        if all(measure in result["results"] for result in (first, second)):
+            made.update(_compared(first, second, measure))
+    return made
 
 
 def read_result(path: str | Path) -> dict[str, Any]:
@@ -138,8 +160,10 @@ def read_result(path: str | Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         if found["task"] != "segmentation":
             raise ValueError(f"it is of the task {found['task']!r}")
-        for row in found["cases"]:
-            if not {"case", "mdice"} <= set(row) or set(row["dice"]) != set(found["classes"]):
+        measures = [m for m in MEASURES if m in found["results"] or m == MEASURES[0]]
+        for row, measure in product(found["cases"], measures):
+            whole = {"case", f"m{measure}"} <= set(row)
+            if not whole or set(row[measure]) != set(found["classes"]):
                 raise ValueError("a case without name, mean or a class")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
@@ -148,18 +172,50 @@ def read_result(path: str | Path) -> dict[str, Any]:
     return found
 
 
-def _measure(case: Case, segmenter: Segmenter, options: Options) -> npt.NDArray[np.float64]:
+def _measure(
+    case: Case, segmenter: Segmenter, options: Options, look: Looker | None
+) -> list[npt.NDArray[np.float64]]:
+    """(classes - 1,) of each measure."""
     classes = len(segmenter.classes)
     image, truth = read_pair(case, classes)
     values = normalised(image.values, segmenter.window)
     found = segment(segmenter.model, values, options.axes, options.batch, options.memory)
-    return dice(found, truth.values, classes)
+    scores = [dice(found, truth.values, classes)]
+    if options.surfaces:
+        sides = voxel_sides(truth.affine)
+        scores += surface_distances(found, truth.values, classes, sides, options.tolerance)
+    if look is not None:
+        look(case, image, truth, found)
+    return scores
 
 
-def _column(result: Mapping[str, Any], name: str | None) -> npt.NDArray[np.float64]:
+def _compared(
+    first: Mapping[str, Any], second: Mapping[str, Any], measure: str
+) -> Iterator[tuple[str, Any]]:
+    """What is said of one measure: of the mean, and of the classes."""
+    overall = compare(*(_column(result, f"m{measure}") for result in (first, second)))
+    yield f"m{measure}", {"difference": _plain(asdict(overall.difference)), "p": _finite(overall.p)}
+    classes = first["classes"]
+    made = [compare(*(_column(result, measure, c) for result in (first, second))) for c in classes]
+    q = adjusted(np.array([found.p for found in made]))
+    yield (
+        measure,
+        {
+            c: {
+                "difference": _plain(asdict(found.difference)),
+                "p": _finite(found.p),
+                "q": _finite(value),
+            }
+            for c, found, value in zip(classes, made, q, strict=True)
+        },
+    )
+
+
+def _column(
+    result: Mapping[str, Any], key: str, name: str | None = None
+) -> npt.NDArray[np.float64]:
     """Values of the cases, of a class or the mean; NaN where there is none."""
-    rows = result["cases"]
-    values = [row["mdice"] if name is None else row["dice"][name] for row in rows]
+    values = [row[key] if name is None else row[key][name] for row in result["cases"]]
     return np.array([np.nan if value is None else value for value in values])
 
 

@@ -27,11 +27,13 @@ class TrainConfig:
         validation_crop: side of the validation crops, pixels.
         validation_fraction: share of the pictures that only validate, in (0, 1).
         shrink: range of the random factor by which pictures are reduced before cropping, or None.
-        schedule: ``"cosine"`` (to ``floor`` at the last step) or ``"step"`` (÷10 at each
-            milestone).
+        schedule: ``"cosine"`` (to ``floor`` at the last step), ``"step"`` (÷10 at each milestone)
+            or ``"plateau"`` (÷10 after ``plateau`` validations).
         hold: with ``"cosine"``, fraction of the steps before the decay starts; 1 never decays.
         floor: with ``"cosine"``, what the rates end at, as a fraction of what they began at.
         milestones: with ``"step"``, fractions of the steps at which the rates drop.
+        plateau: with ``"plateau"``, validations in a row with no smaller loss than the best after
+            which the rates drop.
         warmup: steps over which the rates rise linearly from 0.
         clip: largest norm of the gradient.
         ema: decay of the exponential moving average of the weights; 0 keeps the last weights.
@@ -58,6 +60,7 @@ class TrainConfig:
     hold: float = 0.0
     floor: float = 0.0
     milestones: tuple[float, ...] = (0.75, 0.9167)
+    plateau: int = 3
     warmup: int = 100
     clip: float = 1.0
     ema: float = 0.999
@@ -82,9 +85,12 @@ class TrainConfig:
             )
 
     def rate_factor(self, step: int) -> float:
-        """What the learning rates are multiplied by at ``step`` (0-based)."""
+        """What the learning rates are multiplied by at ``step`` (0-based), but for the drops of
+        ``"plateau"``, which the run decides."""
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         progress = step / self.steps
+        if self.schedule == "plateau":
+            return rise
         if self.schedule == "step":
             return rise * 0.1 ** sum(progress >= m for m in self.milestones)
         if progress <= self.hold:
@@ -130,10 +136,11 @@ _LEGAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "validation_crop": _whole(1),
     "validation_fraction": (lambda v: _is_number(v) and 0 < v < 1, "must be in (0, 1)"),
     "shrink": (_is_shrink, "must be null or [low, high], 0 < low <= high <= 1"),
-    "schedule": _choice("cosine", "step"),
+    "schedule": _choice("cosine", "step", "plateau"),
     "hold": (lambda v: _is_number(v) and 0 <= v <= 1, "must be in [0, 1]"),
     "floor": (lambda v: _is_number(v) and 0 <= v < 1, "must be in [0, 1)"),
     "milestones": (_is_milestones, "must be rising fractions in (0, 1]"),
+    "plateau": _whole(1),
     "warmup": _whole(0),
     "clip": (lambda v: _is_number(v) and v > 0, "must be > 0"),
     "ema": (lambda v: _is_number(v) and 0 <= v < 1, "must be in [0, 1)"),

@@ -69,6 +69,7 @@ class Trainer:
     Attributes:
         step: optimiser steps done, skipped ones among them.
         skipped: steps whose loss or gradient was not finite.
+        drops: how often the rates fell by a tenth, with the schedule ``"plateau"``.
         learner: the model with its optimisers and its average.
         left_out: what was told of pictures that cannot be used, each once a start.
         changes: settings that a resumed run goes on with otherwise than it was begun.
@@ -93,6 +94,8 @@ class Trainer:
         self.skipped = 0
         self.in_a_row = 0
         self.best = math.inf
+        self.drops = 0
+        self._no_better = 0
         self.seconds = 0.0
         self.changes: list[Change] = []
         self.left_out: list[str] = []
@@ -153,6 +156,8 @@ class Trainer:
                 "skipped": self.skipped,
                 "in_a_row": self.in_a_row,
                 "best": self.best,
+                "drops": self.drops,
+                "no_better": self._no_better,
                 "seconds": self.seconds,
                 **self.learner.state(),
             }
@@ -196,6 +201,8 @@ class Trainer:
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.skipped = state["step"], state["skipped"]
         self.in_a_row, self.best = state["in_a_row"], state["best"]
+        # Runs that were begun before there was such a schedule have none.
+        self.drops, self._no_better = state.get("drops", 0), state.get("no_better", 0)
         self.seconds = state["seconds"]
         try:
             self.learner.restore(state)
@@ -249,7 +256,7 @@ class Trainer:
         while self.step < self.config.steps:
             with self.processes.together():
                 parts = next(batches)
-            figures = self.learner.step(parts, self.config.rate_factor(self.step))
+            figures = self.learner.step(parts, self._rate_factor(self.step))
             self.step += 1
             taken = "gradient_norm" in figures
             self.skipped += not taken
@@ -257,6 +264,9 @@ class Trainer:
             self.seconds = before + time.monotonic() - begun
             with self.processes.together():
                 self._report(figures, parts, record)
+            if self.config.schedule == "plateau" and self._validates:
+                # The main process has validated, and says when the rates of all drop.
+                self.drops = self.processes.gather(self.drops)[0]
             if self.processes.any(self._stopping):
                 return
 
@@ -274,7 +284,7 @@ class Trainer:
             if self.in_a_row:
                 record.skipped(self.step, self.skipped)
             elif self.step % LOG_EVERY == 0:
-                rate = self.config.rate_factor(self.step - 1)
+                rate = self._rate_factor(self.step - 1)
                 record.training(self.step, self.seconds, figures, rate)
         if self.in_a_row >= self.config.patience:
             raise TrainingDiverged(
@@ -284,7 +294,7 @@ class Trainer:
         if record is None:
             return
         validation = {}
-        if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
+        if self._validates:
             validation = self._validate(record)
         self.listener(Progress(self.step, self.config.steps, figures, validation, self.skipped))
         # After each validation too, so that the best weights never run ahead of the checkpoint;
@@ -312,8 +322,21 @@ class Trainer:
         record.validation(self.step, self.seconds, figures, pictures)
         if figures["loss"] < self.best:
             self.best = figures["loss"]
+            self._no_better = 0
             self._export("best")
+        else:
+            self._no_better += 1
+        if self.config.schedule == "plateau" and self._no_better == self.config.plateau:
+            self.drops, self._no_better = self.drops + 1, 0
         return figures
+
+    @property
+    def _validates(self) -> bool:
+        """Whether a validation follows the step that was done last."""
+        return self.step % self.config.validate_every == 0 or self.step == self.config.steps
+
+    def _rate_factor(self, step: int) -> float:
+        return self.config.rate_factor(step) * 0.1**self.drops
 
     def _export(self, which: str) -> None:
         # No time: equal training makes equal files.

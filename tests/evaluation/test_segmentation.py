@@ -99,6 +99,40 @@ def test_results_are_read_and_compared(cases, segmenter, tmp_path: Path) -> None
     }
 
 
+def test_surfaces_are_measured_where_they_are_asked_for(cases, segmenter, monkeypatch) -> None:
+    given = []
+
+    def distances(found, truth, classes, sides, tolerance):
+        given.append((sides.tolist(), tolerance))
+        return np.full(classes - 1, 3.0 + len(given)), np.array([np.nan, *[0.5] * (classes - 2)])
+
+    monkeypatch.setattr(segmentation, "require_monai", lambda: None)
+    monkeypatch.setattr(segmentation, "surface_distances", distances)
+    monkeypatch.setattr(segmentation, "segment", lambda *a: np.zeros((18, 16, 16), np.uint8))
+    looked = []
+    found = evaluate(
+        cases.training,
+        segmenter,
+        Options(surfaces=True, tolerance=4.0),
+        name="tiny",
+        dataset="phantoms",
+        command=["x"],
+        progress=lambda *a: None,
+        look=lambda case, *volumes: looked.append(case.name),
+    )
+    assert given == [([5.0, 5.0, 5.0], 4.0)] * 4
+    assert looked == [case.name for case in cases.training]
+    assert found["tolerance"] == 4.0
+    assert found["results"]["mhd95"]["mean"] == 5.5
+    assert found["cases"][1]["mhd95"] == 5.0
+    assert found["cases"][1]["surface_dice"]["liver"] is None
+    assert found["results"]["msurface_dice"]["mean"] == 0.5
+    against = comparison(found, found)
+    assert set(against["hd95"]) == set(found["classes"])
+    plain = {**found, "results": {k: found["results"][k] for k in ("mdice", "dice")}}
+    assert set(comparison(plain, found)) == {"first", "second", "mdice", "dice"}
+
+
 def test_results_of_other_cases_are_not_compared(cases, segmenter) -> None:
     first = measured(cases, segmenter)
     with pytest.raises(UsageError, match="other cases"):

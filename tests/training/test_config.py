@@ -31,7 +31,7 @@ def test_a_cosine_that_holds_to_the_end_never_falls() -> None:
     assert {config.rate_factor(s) for s in range(11)} == {1.0}
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "step"])
+@pytest.mark.parametrize("schedule", ["cosine", "step", "plateau"])
 def test_the_warmup_rises_by_equal_steps(schedule: str) -> None:
     config = TrainConfig(steps=10**6, schedule=schedule, warmup=4)
     rates = [config.rate_factor(s) for s in range(5)]

@@ -281,6 +281,38 @@ def test_the_best_is_kept_over_a_resume(toy: type[Any], tmp_path: Path) -> None:
     assert second.best_validation() == {"step": 4, "loss": 1.0}
 
 
+def test_rates_drop_where_validations_get_no_better(
+    toy: type[Any], tmp_path: Path, log_each_step: None
+) -> None:
+    """After two in a row that are no better than the best; a resumed run goes on counting."""
+    losses = [1.0, 2.0, 1.0, 0.5, 0.5, 0.7, 0.6, 0.9]
+
+    class Task(toy):
+        def validate(self, model: torch.nn.Module) -> dict[str, float]:
+            return {"loss": losses[len(rates)]}
+
+    wanted = config(steps=8, validate_every=1, schedule="plateau", plateau=2)
+    rates: list[float] = []
+
+    def begin(stop: int, resume: bool) -> Trainer:
+        trainer = Trainer(Task(wanted), RunDirectory(tmp_path / "run", resume=resume))
+
+        def hear(progress: Progress) -> None:
+            group = trainer.learner.optimizers[0].param_groups[0]
+            rates.append(group["lr"] / group["initial_lr"])
+            if progress.step == stop:
+                trainer.request_stop()
+
+        trainer.listener = hear
+        return trainer
+
+    assert not begin(5, resume=False).fit()
+    resumed = begin(0, resume=True)
+    assert resumed.fit()
+    assert rates == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01])
+    assert resumed.drops == 3
+
+
 def test_the_last_step_is_validated(toy: type[Any], tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     Trainer(toy(config(steps=6)), run).fit()

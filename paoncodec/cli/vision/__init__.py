@@ -9,6 +9,10 @@ from paoncodec.cli.lazy import LazyGroup
 __all__ = ["vision"]
 
 
-@click.group(cls=LazyGroup, package=__name__, names=("train", "eval", "predict", "phantoms"))
+@click.group(
+    cls=LazyGroup,
+    package=__name__,
+    names=("train", "eval", "predict", "table", "boxes", "phantoms"),
+)
 def vision() -> None:
     """Networks of Padé neurons and product units: to enlarge, classify and segment."""

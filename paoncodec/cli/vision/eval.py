@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ __all__ = ["eval"]
 
 _OWN = {
     "superres": ("bicubic", "low", "lpips_weights"),
-    "classification": (),
-    "segmentation": ("against",),
+    "classification": ("photons",),
+    "segmentation": ("against", "surfaces", "tolerance", "pictures"),
 }
 
 Upscaler = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
@@ -63,7 +64,28 @@ Upscaler = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 @click.option(
     "--against", metavar="RESULT", help="segmentation: result file of another network to compare."
 )
-@click.option("-f", "--force", is_flag=True, help="Replace an existing result file.")
+@click.option(
+    "--photons",
+    type=float,
+    metavar="N",
+    help="classification: of pictures with Poisson noise, white being N photons.",
+)
+@click.option(
+    "--surfaces", is_flag=True, help="segmentation: HD95 and surface Dice, too; takes MONAI."
+)
+@click.option(
+    "--tolerance",
+    type=float,
+    metavar="MM",
+    help="segmentation: of surface Dice; with --surfaces.  [default: 2]",
+)
+@click.option(
+    "--pictures",
+    metavar="DIR",
+    help="segmentation: folder, made where it is not there, to draw each case in three planes in, "
+    "and the box plots of the organs, with --against beside those of RESULT.",
+)
+@click.option("-f", "--force", is_flag=True, help="Replace existing result files and pictures.")
 def eval(
     task: str,
     model: str | None,
@@ -76,6 +98,10 @@ def eval(
     threads: int | None,
     lpips_weights: str | None,
     against: str | None,
+    photons: float | None,
+    surfaces: bool,
+    tolerance: float | None,
+    pictures: str | None,
     force: bool,
 ) -> None:
     """Measure enlarged pictures against their originals, or labels of pictures and voxels against
@@ -84,7 +110,8 @@ def eval(
     superres: PSNR of RGB, PSNR and SSIM of Y, each without a border as wide as the scale, all means
     over the pictures. classification: the share of right labels, and the mean cross entropy.
     segmentation: Dice of each class and its mean over the cases, with 95% intervals; with --against
-    also the differences, tested by Wilcoxon's signed ranks.
+    also the differences, tested by Wilcoxon's signed ranks. A class that a case does not have is
+    left out of it; HD95 of a class that was not found is the diagonal of the volume.
 
     Exit code 3: some pictures or cases could not be measured; they are named, and left out.
     """
@@ -100,9 +127,11 @@ def eval(
     if task == "superres":
         found = _superres(model, bicubic, folders, low, lpips_weights, called, dataset)
     elif task == "classification":
-        found = _classification(model, folders, called, dataset)
+        found = _classification(model, folders, photons, called, dataset)
     else:
-        found = _segmentation(model, folders, against, called, dataset)
+        found = _segmentation(
+            model, folders, against, surfaces, tolerance, pictures, called, dataset, force
+        )
     text = json.dumps(found, indent=1, allow_nan=False) + "\n"
     if output not in (None, STREAM):
         write_output(str(output), text.encode(), force)
@@ -153,36 +182,48 @@ def _superres(
 
 
 def _classification(
-    model: str | None, folders: tuple[str, ...], name: str, dataset: str | None
+    model: str | None,
+    folders: tuple[str, ...],
+    photons: float | None,
+    name: str,
+    dataset: str | None,
 ) -> dict[str, Any]:
     place = _place(folders)
 
     from paoncodec.evaluation.classification import evaluate
     from paoncodec.vision.classification import load_weights
-    from paoncodec.vision.classification.data import read_images
+    from paoncodec.vision.classification.files import read_test
 
     network, _ = load_weights(_weights(model, "classification"))
-    images = read_images(place, "test", network.size).of_classes(network.classes)
+    images = read_test(place, network)
     with progress(len(images)) as bar:
-        for _, error in images.faults:
-            bar.say(str(error))
-        return evaluate(
+        found = evaluate(
             images,
             network,
             name=name,
             dataset=dataset or dataset_name(folders),
             command=typed_command(),
             progress=bar.step,
+            photons=photons,
         )
+        for failure in found["failures"]:
+            bar.say(failure["error"])
+        return found
 
 
 def _segmentation(
     model: str | None,
     folders: tuple[str, ...],
     against: str | None,
+    surfaces: bool,
+    tolerance: float | None,
+    pictures: str | None,
     name: str,
     dataset: str | None,
+    force: bool,
 ) -> dict[str, Any]:
+    if tolerance is not None and not surfaces:
+        raise UsageError("--tolerance is of surface Dice: give --surfaces, too")
     place = _place(folders)
 
     from paoncodec.evaluation import segmentation as measuring
@@ -192,6 +233,15 @@ def _segmentation(
     segmenter, _ = load_weights(_weights(model, "segmentation"))
     first = None if against is None else measuring.read_result(against)
     cases = validation_cases(place, segmenter.classes)
+    album = None
+    if pictures is not None:
+        from paoncodec.cli.vision.album import Album
+
+        album = Album(Path(pictures), segmenter.classes, segmenter.window, force)
+        album.check([case.name for case in cases])
+    options = measuring.Options(surfaces=surfaces)
+    if tolerance is not None:
+        options = replace(options, tolerance=tolerance)
     with progress(len(cases)) as bar:
 
         def hear(case: str, fault: str | None) -> None:
@@ -202,14 +252,17 @@ def _segmentation(
         found = measuring.evaluate(
             cases,
             segmenter,
-            measuring.Options(),
+            options,
             name=name,
             dataset=dataset or dataset_name(folders),
             command=typed_command(),
             progress=hear,
+            look=None if album is None else album.add,
         )
     if first is not None:
         found["against"] = measuring.comparison(first, found)
+    if album is not None:
+        album.add_boxes([found] if first is None else [first, found])
     return found
 
 

@@ -115,6 +115,8 @@ def _segmentation(settings: Mapping[str, Any]) -> tuple[Task, str]:
     task = SegmentationTask(SegmentationRecipe.from_json(settings))
     network = f"{task.recipe.network}, {len(task.classes)} classes"
     cases = f"{len(task.training)} to train on, {len(task.held_out)} to validate on"
+    if task.of_mr:
+        cases += f"; {len(task.of_mr)} of MR are left out"
     count = parameter_count(task.model) / 1e3
     return task, f"{network}, {count:.0f} K parameters; cases: {cases}"
 
@@ -136,7 +138,7 @@ KINDS = {
         network="pade-resnet-ii-2-2-2",
         preset="small",
         options=frozenset({"degrees", "shift"}),
-        own=frozenset({"degrees", "shift", "epochs", "pure", "validation"}),
+        own=frozenset({"degrees", "shift", "epochs", "pure", "side", "validation"}),
         places=_single_places,
         make=_classification,
     ),

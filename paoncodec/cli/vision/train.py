@@ -15,7 +15,7 @@ from paoncodec.errors import UsageError
 __all__ = ["train"]
 
 #: Settings of the recipe by themselves; what is neither these nor of the network is of the loop.
-_OF_RECIPE = ("network", "epochs", "pure")
+_OF_RECIPE = ("network", "epochs", "pure", "side")
 
 
 def _degrees(text: str) -> list[int]:
@@ -55,8 +55,8 @@ def _degrees(text: str) -> list[int]:
     metavar="DIR[=W]",
     help="superres: folder of pictures, searched through; repeatable. Its pictures are drawn W "
     "times an epoch. Or a .txt file with a line `DIR W` for each. classification: a folder or tar "
-    "archive with a folder for each class, or CIFAR-10's Python batches. segmentation: a folder "
-    "with a dataset.json.",
+    "archive with a folder for each class, CIFAR-10's Python batches, or Galaxy10's HDF5 file. "
+    "segmentation: a folder with a dataset.json.",
 )
 @click.option(
     "--validation",
@@ -68,8 +68,8 @@ def _degrees(text: str) -> list[int]:
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN, with its settings.")
 @click.option(
     "--preset",
-    help="Settings to begin with: paper or small; of classification also pure, pure-extended or "
-    "resnet.  [default: small]",
+    help="Settings to begin with: paper or small; of classification also pure, pure-extended, "
+    "resnet, pure-galaxy10, resnet-galaxy10 or pure-imagenet.  [default: small]",
 )
 @click.option(
     "--epochs",
@@ -85,6 +85,11 @@ def _degrees(text: str) -> list[int]:
     "--crop",
     type=int,
     help="superres: side of the small patches; segmentation: of the slices' crops. Pixels.",
+)
+@click.option(
+    "--side",
+    type=int,
+    help="classification: of crops of picture files, with pure-imagenet. Pixels.",
 )
 @click.option("--seed", type=int, help="Of weights, patches and their order.")
 @click.option(
@@ -120,7 +125,8 @@ def train(
     padenet-id (the default).
 
     Networks of classification: resnet-3-3-3, pade-resnet-2-2-2, pade-resnet-ii-2-2-2 (the default),
-    pade-resnet-ii-1-1-2; resnet20, 32, 44, 56, 110, 272, and each as pure-resnet20, ...
+    pade-resnet-ii-1-1-2; resnet20, 32, 44, 56, 110, 272 for small pictures, resnet18, 34, 50, 101,
+    152 for large ones, and each as pure-resnet20, ...
 
     Networks of segmentation: resunet, pure-resunet (the default).
 

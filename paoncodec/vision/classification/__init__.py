@@ -5,7 +5,7 @@ from paoncodec.vision.classification.networks import (
     PURE_NETWORKS,
     Classifier,
     PadeResNet,
-    SmallResNet,
+    ResNet,
     build,
 )
 from paoncodec.vision.classification.prediction import classify
@@ -17,7 +17,7 @@ __all__ = [
     "TASK",
     "Classifier",
     "PadeResNet",
-    "SmallResNet",
+    "ResNet",
     "build",
     "classify",
     "load_weights",

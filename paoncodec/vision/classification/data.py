@@ -1,15 +1,16 @@
-"""Labelled pictures: from class folders, archives of them, and CIFAR-10's Python batches."""
+"""Labelled pictures: from class folders, archives of them, CIFAR-10's Python batches, and the HDF5
+file of Galaxy10."""
 
 from __future__ import annotations
 
 import lzma
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,14 @@ from paoncodec.errors import ImageError, UsageError
 from paoncodec.images import read_image
 from paoncodec.images.crops import SUFFIXES
 from paoncodec.vision.classification.batches import is_batch, read_batches
+from paoncodec.vision.classification.hdf5 import is_hdf5, read_galaxies
 
-__all__ = ["LabelledImages", "WrongSize", "read_images"]
+__all__ = ["Block", "LabelledImages", "WrongSize", "class_files", "read_images", "relabelled"]
 
-#: The folders that part a data set. What stands in none of them belongs to either part.
+#: What a data set is parted into.
 PARTS = ("train", "test")
+#: The folders of each part, the first that is there. What stands in none of them belongs to either.
+_FOLDERS = {"train": ("train",), "test": ("test", "val")}
 
 #: A file's name within its place, and how to read it.
 Files: TypeAlias = "dict[PurePosixPath, Callable[[], bytes]]"
@@ -30,6 +34,20 @@ Files: TypeAlias = "dict[PurePosixPath, Callable[[], bytes]]"
 
 class WrongSize(ImageError):
     """The picture is of another size than those beside it."""
+
+
+class Block(NamedTuple):
+    """Some of a data set's pictures, as they are measured.
+
+    Attributes:
+        pixels: uint8 (n, S, S, 3).
+        places: (n,), where they are in the data set.
+        faults: those that cannot be read, by name, and why.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    places: npt.NDArray[np.int64]
+    faults: tuple[tuple[str, ImageError], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,21 +76,45 @@ class LabelledImages:
         """Side of the pictures, pixels."""
         return int(self.pixels.shape[1])
 
+    def picture(self, place: int) -> npt.NDArray[np.uint8]:
+        """(S, S, 3)."""
+        return self.pixels[place]
+
+    def block(self, first: int, last: int) -> Block:
+        """The pictures from ``first`` to before ``last``."""
+        pixels = self.pixels[first:last]
+        return Block(pixels, np.arange(first, first + len(pixels)))
+
+    def chosen(self, places: npt.NDArray[np.intp]) -> LabelledImages:
+        """The pictures at some places, without faults."""
+        names = tuple(self.names[k] for k in places)
+        return LabelledImages(self.pixels[places], self.labels[places], self.classes, names)
+
     def of_classes(self, classes: Sequence[str]) -> LabelledImages:
         """The same, labelled by their place in ``classes``.
 
         Raises:
             UsageError: a class is not among them.
         """
-        unknown = [name for name in self.classes if name not in classes]
-        if unknown:
-            raise UsageError(
-                f"class {', '.join(unknown)}: the network knows {', '.join(classes)}; give "
-                "pictures of these"
-            )
-        order = np.array([classes.index(name) for name in self.classes], np.int64)
-        labels = order[self.labels]
+        labels = relabelled(self.labels, self.classes, classes)
         return LabelledImages(self.pixels, labels, tuple(classes), self.names, self.faults)
+
+
+def relabelled(
+    labels: npt.NDArray[np.int64], own: Sequence[str], classes: Sequence[str]
+) -> npt.NDArray[np.int64]:
+    """Indexes of ``own`` as indexes of ``classes``.
+
+    Raises:
+        UsageError: a class is not among them.
+    """
+    unknown = [name for name in own if name not in classes]
+    if unknown:
+        raise UsageError(
+            f"class {', '.join(unknown)}: the network knows {', '.join(classes)}; give "
+            "pictures of these"
+        )
+    return np.array([classes.index(name) for name in own], np.int64)[labels]
 
 
 def read_images(place: Path, part: str, size: int | None = None) -> LabelledImages:
@@ -81,7 +123,8 @@ def read_images(place: Path, part: str, size: int | None = None) -> LabelledImag
     Args:
         place: a folder or a tar archive (of any compression) with folders of pictures, each the
             name of a class, or with CIFAR-10's Python batches as torchvision keeps them. Where
-            class folders stand in folders ``train`` and ``test``, those of ``part`` are read.
+            class folders stand in folders ``train`` and ``test`` or ``val``, those of ``part`` are
+            read. Or Galaxy10's HDF5 file (:func:`.read_galaxies`).
         part: ``"train"`` or ``"test"``.
         size: side of the pictures; None: that of the first.
 
@@ -89,23 +132,46 @@ def read_images(place: Path, part: str, size: int | None = None) -> LabelledImag
         UsageError: nothing there, or nothing of this part or form.
         ImageError: a damaged archive or batch, or no picture that can be used.
     """
+    if is_hdf5(place):
+        return _of_size(LabelledImages(*read_galaxies(place, part)), size, place)
     with _opened(place) as files:
         batches = {str(name): read for name, read in files.items() if is_batch(name.name)}
         if batches:
-            found = LabelledImages(*read_batches(batches, part, str(place)))
-            if size not in (None, found.size):
-                raise WrongSize(f"{place}: pictures of {found.size} pixels a side, not {size}")
-            return found
+            return _of_size(LabelledImages(*read_batches(batches, part, str(place))), size, place)
         return _decoded(_of_part(files, part, place), place, size)
 
 
-def _decoded(chosen: Files, place: Path, size: int | None) -> LabelledImages:
-    classes = tuple(sorted({path.parent.name for path in chosen}))
+def class_files(place: Path, part: str) -> tuple[list[PurePosixPath], tuple[str, ...]]:
+    """The picture files of one part of a folder, by their names within it, and the classes.
+
+    Raises:
+        UsageError: no folder, or nothing of this part or form.
+    """
+    if not place.is_dir():
+        raise UsageError(f"{place}: not a folder of picture files; give one")
+    with _opened(place) as files:
+        paths = list(_of_part(files, part, place))
+    return paths, _classes(paths, place)
+
+
+def _of_size(found: LabelledImages, size: int | None, place: Path) -> LabelledImages:
+    if size not in (None, found.size):
+        raise WrongSize(f"{place}: pictures of {found.size} pixels a side, not {size}")
+    return found
+
+
+def _classes(paths: Iterable[PurePosixPath], place: Path) -> tuple[str, ...]:
+    classes = tuple(sorted({path.parent.name for path in paths}))
     if len(classes) < 2:
         raise UsageError(
             f"{place}: pictures of the class {classes[0]!r} alone; give a folder with a folder "
             "for each of two or more classes"
         )
+    return classes
+
+
+def _decoded(chosen: Files, place: Path, size: int | None) -> LabelledImages:
+    classes = _classes(chosen, place)
     pixels: list[npt.NDArray[np.uint8]] = []
     labels: list[int] = []
     names: list[str] = []
@@ -155,19 +221,21 @@ def _of_part(files: Files, part: str, place: Path) -> Files:
         for path, read in sorted(files.items())
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     }
-    parted = {path for path in pictures if path.parent.parent.name in PARTS}
+    above = {path.parent.parent.name for path in pictures}
+    parted = above & {name for names in _FOLDERS.values() for name in names}
     if parted:
-        pictures = {p: read for p, read in pictures.items() if p.parent.parent.name == part}
-    above = {path.parent.parent for path in pictures}
+        folder = next((name for name in _FOLDERS[part] if name in parted), None)
+        pictures = {p: read for p, read in pictures.items() if p.parent.parent.name == folder}
+    places = {path.parent.parent for path in pictures}
     if not pictures or PurePosixPath() in {path.parent for path in pictures}:
         raise UsageError(
             f"{place}: no folders of pictures, one for each class"
             + (f", in a folder {part!r}" if parted else "")
             + f"; give CLASS/PICTURE or {part}/CLASS/PICTURE, or CIFAR-10's batches"
         )
-    if len(above) > 1:
+    if len(places) > 1:
         raise UsageError(
-            f"{place}: class folders in several places ({', '.join(sorted(map(str, above)))}); "
+            f"{place}: class folders in several places ({', '.join(sorted(map(str, places)))}); "
             "give the one folder that holds them"
         )
     return pictures

@@ -1,5 +1,5 @@
-"""The networks of classification: a residual network of classic or of Padé neurons, and the ResNets
-of small pictures with their PURe forms.
+"""The networks of classification: a residual network of classic or of Padé neurons, and ResNets
+with their PURe forms.
 
 "Padé Neurons for Efficient Neural Models", IV-C1; "PURe: A Plug-and-Play Product-Unit Residual
 Module for Vision Networks", 4.1.
@@ -18,7 +18,13 @@ from paoncodec.errors import UsageError
 from paoncodec.layers import ElementShift, Kind, PaLaConv2d, PaLaDeformConv2d, PaLaLinear
 from paoncodec.layers.base import PaLa, require_at_least
 from paoncodec.layers.pade import PaddingMode
-from paoncodec.vision.classification.pure import CIFAR_DEPTHS, CifarResNet, to_pure
+from paoncodec.vision.classification.pure import (
+    CIFAR_DEPTHS,
+    IMAGENET_DEPTHS,
+    PUReOptions,
+    resnet,
+    to_pure,
+)
 from paoncodec.vision.parts import SHIFTS, drop_bias
 
 #: What may follow the first layer of a block, and its addition.
@@ -55,12 +61,13 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 
-#: The ResNets of small pictures and their PURe forms: name → options of :class:`SmallResNet`.
+#: ResNets, of small pictures and torchvision's, and their PURe forms: name → options of
+#: :class:`ResNet`.
 PURE_NETWORKS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         f"{'pure-' if pure else ''}resnet{depth}": {"depth": depth, "pure": pure}
         for pure in (False, True)
-        for depth in CIFAR_DEPTHS
+        for depth in (*CIFAR_DEPTHS, *IMAGENET_DEPTHS)
     }
 )
 
@@ -225,14 +232,16 @@ class _Normalised(nn.Sequential):
         super().__init__(layer, nn.BatchNorm2d(wide_out))
 
 
-class SmallResNet(nn.Module):
+class ResNet(nn.Module):
     """(B, 3, H, W) with values of [-1, 1] as their range → (B, classes), logits.
 
     Args:
-        depth: of the :class:`.CifarResNet`, 6n + 2.
+        depth: 18, 34, 50, 101 or 152 layers are torchvision's, 6n + 2 others those of
+            :class:`.CifarResNet`.
         pure: whether its blocks have product units (:func:`.to_pure`).
         classes: their names.
         size: side of the pictures that it is for, pixels. Others pass through it, too.
+        norm, outer_relu: of its PURe form (:class:`.PUReOptions`).
 
     Raises:
         ValueError: a value is out of range.
@@ -244,15 +253,30 @@ class SmallResNet(nn.Module):
         pure: bool = False,
         classes: Sequence[str] = CIFAR10,
         size: int = 32,
+        norm: bool = True,
+        outer_relu: bool = True,
     ) -> None:
         super().__init__()
         require_at_least(1, size=size)
         _require_classes(classes)
         self.classes = tuple(classes)
         self.size = size
-        self.config = {"depth": depth, "pure": pure, "classes": list(classes), "size": size}
-        host = CifarResNet(depth, len(classes))
-        self.network = to_pure(host) if pure else host
+        self.config = {
+            "depth": depth,
+            "pure": pure,
+            "classes": list(classes),
+            "size": size,
+            "norm": norm,
+            "outer_relu": outer_relu,
+        }
+        host = resnet(depth, len(classes))
+        options = PUReOptions(norm=norm, outer_relu=outer_relu)
+        self.network = to_pure(host, options) if pure else host
+
+    @property
+    def any_size(self) -> bool:
+        """Whether it is torchvision's, and takes the middle of picture files of any size."""
+        return self.config["depth"] in IMAGENET_DEPTHS
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) of any floating-point format → (B, classes)."""
@@ -260,7 +284,7 @@ class SmallResNet(nn.Module):
 
 
 #: What the recipe trains.
-Classifier = PadeResNet | SmallResNet
+Classifier = PadeResNet | ResNet
 
 
 def build(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> Classifier:
@@ -272,7 +296,7 @@ def build(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> Class
     every = {**NETWORKS, **PURE_NETWORKS}
     if name not in every:
         raise UsageError(f"network {name!r}: choose one of {', '.join(every)}")
-    kind = PadeResNet if name in NETWORKS else SmallResNet
+    kind = PadeResNet if name in NETWORKS else ResNet
     try:
         return kind(**{**every[name], **options})
     except (TypeError, ValueError) as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +13,45 @@ from torch import Tensor, nn
 
 from paoncodec.errors import ImageError
 from paoncodec.images import to_pil
+from paoncodec.vision.classification.data import Block
 from paoncodec.vision.classification.networks import Classifier
+from paoncodec.vision.classification.samples import Pictures
 from paoncodec.vision.parts import to_range
 
-__all__ = ["classify", "fitted", "logits_of"]
+__all__ = ["Answered", "answers", "classify", "fitted", "logits_of"]
 
 Pixels = npt.NDArray[np.uint8]
 
-#: Pictures that are computed at a time.
-_BATCH = 250
+#: Pictures, and their pixels, that are computed at a time.
+_BATCH, _BATCH_PIXELS = 250, 2**21
+
+
+class Answered(NamedTuple):
+    """Some of a data set's pictures and what a network says of them."""
+
+    block: Block
+    logits: Tensor
+
+
+def answers(
+    model: nn.Module, images: Pictures, altered: Callable[[Block], Block] | None = None
+) -> Iterator[Answered]:
+    """All pictures, some at a time, with (n, classes) float32 logits on the CPU.
+
+    Args:
+        model: in evaluation mode, of the pictures' classes.
+        images: not empty.
+        altered: what is done to pictures before the network sees them.
+    """
+    for first in range(0, len(images), _BATCH):
+        block = images.block(first, first + _BATCH)
+        if altered is not None:
+            block = altered(block)
+        known = len(block.places) > 0
+        yield Answered(
+            block,
+            logits_of(model, block.pixels) if known else torch.empty(0, len(images.classes)),
+        )
 
 
 def classify(model: Classifier, pixels: Pixels) -> dict[str, float]:
@@ -52,10 +83,11 @@ def classify(model: Classifier, pixels: Pixels) -> dict[str, float]:
 def logits_of(model: nn.Module, pixels: Pixels) -> Tensor:
     """uint8 (N, S, S, 3), on the CPU → (N, classes) float32, also on the CPU."""
     device = next(model.parameters()).device
+    batch = max(1, min(_BATCH, _BATCH_PIXELS // pixels[0, ..., 0].size))
 
     def parts() -> Iterator[Tensor]:
-        for first in range(0, len(pixels), _BATCH):
-            part = np.ascontiguousarray(pixels[first : first + _BATCH].transpose(0, 3, 1, 2))
+        for first in range(0, len(pixels), batch):
+            part = np.ascontiguousarray(pixels[first : first + batch].transpose(0, 3, 1, 2))
             yield model(to_range(torch.from_numpy(part).to(device))).float().cpu()
 
     with torch.inference_mode():

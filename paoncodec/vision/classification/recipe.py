@@ -26,10 +26,11 @@ from paoncodec.layers import ProductUnit2d, guarded_values
 from paoncodec.training import RESUMABLE, Samples, TrainConfig
 from paoncodec.training.settings import refuse_unknown
 from paoncodec.vision.classification.data import LabelledImages, WrongSize, read_images
+from paoncodec.vision.classification.files import read_files
 from paoncodec.vision.classification.networks import Classifier, build
 from paoncodec.vision.classification.optimizer import RoundedAdamW
-from paoncodec.vision.classification.prediction import logits_of
-from paoncodec.vision.classification.samples import AugmentedImages, split
+from paoncodec.vision.classification.prediction import answers, logits_of
+from paoncodec.vision.classification.samples import AugmentedImages, Pictures, split
 from paoncodec.vision.classification.weights import in_format, save_weights
 
 #: Held-out pictures that are looked at for those that it gets wrong, and how many are shown.
@@ -47,7 +48,7 @@ class ClassificationRecipe:
 
     Args:
         network: one of :data:`.NETWORKS` or :data:`.PURE_NETWORKS`.
-        options: of it that are not as there (:class:`.PadeResNet`, :class:`.SmallResNet`). Classes
+        options: of it that are not as there (:class:`.PadeResNet`, :class:`.ResNet`). Classes
             and size of the pictures are those of the data.
         data: place of the pictures (:func:`.read_images`).
         validation: place of pictures that only validate; None for a share of ``data``.
@@ -56,6 +57,16 @@ class ClassificationRecipe:
         upright: whether training pictures are mirrored from left to right alone, and keep their
             channels.
         optimizer: ``"adamw"``, or ``"sgd"`` with a momentum of 0.9.
+        resized: whether training pictures are random parts, resized, in place of crops of a border
+            (:func:`.resized_part`).
+        rotation: most degrees that they are turned by before, either way.
+        side: of the crops of picture files of any size, which are read when they are needed; None:
+            all pictures are of one size, and decoded at the beginning.
+        stratified: whether the share that validates is one of each class.
+        select: what the best weights have, the highest ``"accuracy"`` on the validation pictures or
+            the lowest ``"cross_entropy"``; the schedule ``"plateau"`` looks at it, too.
+        each_epoch: whether the end of each epoch is validated, in place of every
+            ``train.validate_every`` steps.
         lr: its learning rate.
         weight_decay: of all parameters.
         epochs: length of the run, in place of ``train.steps``; None for the latter.
@@ -74,6 +85,12 @@ class ClassificationRecipe:
     border: int = 4
     noise: float | None = 40.0
     upright: bool = False
+    resized: bool = False
+    rotation: float = 0.0
+    side: int | None = None
+    stratified: bool = False
+    select: str = "accuracy"
+    each_epoch: bool = False
     optimizer: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 5e-4
@@ -94,6 +111,17 @@ class ClassificationRecipe:
             raise UsageError(f"epochs {self.epochs}: must be above 0, e.g. 10, or null for steps")
         if self.pure not in (None, "bfloat16", "float16"):
             raise UsageError(f"pure {self.pure!r}: choose bfloat16 or float16, or null")
+        if not (self.rotation >= 0 and math.isfinite(self.rotation)):
+            raise UsageError(f"rotation {self.rotation}: must be 0 or more degrees")
+        if self.side is not None and self.side < 1:
+            raise UsageError(f"side {self.side}: must be 1 or more pixels, e.g. 224, or null")
+        if not self.resized and (self.rotation or self.side is not None):
+            raise UsageError(
+                "rotation and side are of training pictures that are resized, as in the preset "
+                "pure-imagenet: leave them out, or set resized"
+            )
+        if self.select not in ("accuracy", "cross_entropy"):
+            raise UsageError(f"select {self.select!r}: choose accuracy or cross_entropy")
         if self.optimizer not in ("adamw", "sgd"):
             raise UsageError(f"optimizer {self.optimizer!r}: choose adamw or sgd")
         if self.pure is not None and self.optimizer != "adamw":
@@ -123,7 +151,8 @@ class ClassificationRecipe:
 class ClassificationTask:
     """A :class:`ClassificationRecipe` as the engine wants it (:class:`paoncodec.training.Task`).
 
-    All pictures are read when it is made, and kept decoded.
+    All pictures are read when it is made, and kept decoded; but for picture files of any size
+    (``side``), which are read when they are needed.
 
     Attributes:
         training, validation: the pictures.
@@ -168,7 +197,15 @@ class ClassificationTask:
 
     def data(self) -> Dataset[tuple[Tensor, int]]:
         recipe, seed = self.recipe, self.config.seed
-        return AugmentedImages(self.training, recipe.border, recipe.noise, seed, recipe.upright)
+        return AugmentedImages(
+            self.training,
+            recipe.border,
+            recipe.noise,
+            seed,
+            recipe.upright,
+            recipe.resized,
+            recipe.rotation,
+        )
 
     def loss(
         self, model: Callable[..., Any], batch: Any, samples: Samples
@@ -184,20 +221,29 @@ class ClassificationTask:
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Share of the held-out pictures that are named rightly, their mean cross entropy in nats,
-        and as ``loss`` the share of the others, so the best weights are the most accurate."""
-        logits = logits_of(model, self.validation.pixels)
-        labels = torch.from_numpy(self.validation.labels)
-        accuracy = (logits.argmax(1) == labels).float().mean().item()
-        entropy = F.cross_entropy(logits, labels).item()
+        and as ``loss`` the share of the others or the cross entropy, by what selects the best
+        weights."""
+        logits, labels = [], []
+        for block, found in answers(model, self.validation):
+            for _, error in block.faults:
+                warnings.warn(f"picture left out: {error}", PictureLeftOut, stacklevel=2)
+            logits.append(found)
+            labels.append(torch.from_numpy(self.validation.labels[block.places]))
+        every, truth = torch.cat(logits), torch.cat(labels)
+        accuracy = (every.argmax(1) == truth).float().mean().item()
+        entropy = F.cross_entropy(every, truth).item()
+        loss = entropy if self.recipe.select == "cross_entropy" else 1 - accuracy
         # A network of numbers that are none answers nothing, not the first class.
-        loss = 1 - accuracy if math.isfinite(entropy) else math.nan
+        loss = loss if math.isfinite(entropy) else math.nan
         return {"loss": loss, "accuracy": accuracy, "cross_entropy": entropy}
 
     def pictures(self, model: nn.Module) -> Mapping[str, Tensor]:
         """The first held-out pictures that it gets wrong, side by side."""
-        pixels = self.validation.pixels[:_LOOKED_AT]
-        found = logits_of(model, pixels).argmax(1).numpy()
-        wrong = pixels[found != self.validation.labels[:_LOOKED_AT]][:_SHOWN]
+        block = self.validation.block(0, _LOOKED_AT)
+        if not len(block.places):
+            return {}
+        found = logits_of(model, block.pixels).argmax(1).numpy()
+        wrong = block.pixels[found != self.validation.labels[block.places]][:_SHOWN]
         if not len(wrong):
             return {}
         row = torch.from_numpy(np.concatenate(list(wrong), axis=1))
@@ -212,19 +258,25 @@ class ClassificationTask:
             raise OSError(str(error)) from error
 
 
-def _read(recipe: ClassificationRecipe) -> tuple[LabelledImages, LabelledImages]:
+def _read(recipe: ClassificationRecipe) -> tuple[Pictures, Pictures]:
     """Training and validation pictures."""
     size = recipe.options.get("size")
-    found = _sound(read_images(Path(recipe.data), "train", size))
+    found = _part(recipe, recipe.data, "train", size)
     classes = recipe.options.get("classes")
     if classes is not None:
         found = found.of_classes(classes)
     if recipe.validation is not None:
-        other = _sound(read_images(Path(recipe.validation), "test", found.size))
+        other = _part(recipe, recipe.validation, "test", found.size)
         return found, other.of_classes(found.classes)
     if len(found) < 2:
         raise UsageError("validation needs pictures of its own: give at least two")
-    return split(found, recipe.train.validation_fraction)
+    return split(found, recipe.train.validation_fraction, recipe.stratified)
+
+
+def _part(recipe: ClassificationRecipe, place: str, part: str, size: int | None) -> Pictures:
+    if recipe.side is not None:
+        return read_files(Path(place), part, recipe.side)
+    return _sound(read_images(Path(place), part, size))
 
 
 def _sound(found: LabelledImages) -> LabelledImages:
@@ -236,15 +288,17 @@ def _sound(found: LabelledImages) -> LabelledImages:
     for _, error in found.faults:
         if isinstance(error, WrongSize):
             raise error
-        warnings.warn(f"picture left out: {error}", PictureLeftOut, stacklevel=4)
+        warnings.warn(f"picture left out: {error}", PictureLeftOut, stacklevel=5)
     return found
 
 
-def _completed(recipe: ClassificationRecipe, images: LabelledImages) -> ClassificationRecipe:
+def _completed(recipe: ClassificationRecipe, images: Pictures) -> ClassificationRecipe:
     """The recipe with what the data decide."""
     of_data = {"classes": list(images.classes), "size": images.size}
     loop = replace(recipe.train, crop=images.size, validation_crop=images.size)
     if recipe.epochs is not None:
         steps = math.ceil(recipe.epochs * len(images) / loop.batch_size)
         loop = replace(loop, steps=max(1, steps))
+    if recipe.each_epoch:
+        loop = replace(loop, validate_every=math.ceil(len(images) / loop.batch_size))
     return replace(recipe, options={**recipe.options, **of_data}, train=loop)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from paoncodec.vision.classification.networks import Classifier, PadeResNet, SmallResNet
+from paoncodec.vision.classification.networks import Classifier, PadeResNet, ResNet
 from paoncodec.vision.weights import load_network, save_network
 
 __all__ = ["FORMATS", "TASK", "in_format", "load_weights", "save_weights"]
@@ -67,5 +67,5 @@ def in_format(model: Network, name: str) -> Network:
 
 def _make(config: dict[str, Any]) -> Classifier:
     options = {name: value for name, value in config.items() if name != "format"}
-    kind = SmallResNet if "depth" in options else PadeResNet
+    kind = ResNet if "depth" in options else PadeResNet
     return in_format(kind(**options), config["format"])

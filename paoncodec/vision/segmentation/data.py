@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ __all__ = [
     "validation_cases",
 ]
 
+#: A case of AMOS, and the first number that is not of CT, by the readme of its files.
+_AMOS, _FIRST_MR = re.compile(r"amos_(\d+)"), 500
 #: Told apart from the seeds of an epoch's order, which are (seed, epoch).
 _STREAM = 2
 
@@ -65,11 +68,15 @@ class Cases:
         classes: their names by label; the first is the background.
         training: to train on, a part of them held out.
         validation: the final test set, as the paper uses AMOS's validation cases.
+        of_mr: names of cases of both that are left out: AMOS has CT and MR in one folder, the
+            latter numbered from 500 on (``amos_0507``). The networks are of CT, in Hounsfield
+            units.
     """
 
     classes: tuple[str, ...]
     training: tuple[Case, ...]
     validation: tuple[Case, ...]
+    of_mr: tuple[str, ...] = ()
 
 
 def read_cases(folder: str | os.PathLike[str]) -> Cases:
@@ -99,7 +106,15 @@ def read_cases(folder: str | os.PathLike[str]) -> Cases:
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise UsageError(f"{missing[0]}: is named in {path.name}, and missing")
-    return Cases(tuple(labels[n] for n in range(len(labels))), *parts)
+    classes = tuple(labels[n] for n in range(len(labels)))
+    of_mr = tuple(case.name for part in parts for case in part if _is_mr(case))
+    training, validation = (tuple(c for c in part if not _is_mr(c)) for part in parts)
+    return Cases(classes, training, validation, of_mr)
+
+
+def _is_mr(case: Case) -> bool:
+    number = _AMOS.fullmatch(case.name)
+    return number is not None and int(number[1]) >= _FIRST_MR
 
 
 def validation_cases(folder: str | os.PathLike[str], classes: Sequence[str]) -> tuple[Case, ...]:
@@ -115,7 +130,7 @@ def validation_cases(folder: str | os.PathLike[str], classes: Sequence[str]) -> 
             f"{', '.join(classes)}"
         )
     if not found.validation:
-        raise UsageError(f"{os.fspath(folder)}: its dataset.json names no validation cases")
+        raise UsageError(f"{os.fspath(folder)}: its dataset.json names no validation cases of CT")
     return found.validation
 
 

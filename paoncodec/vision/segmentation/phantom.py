@@ -135,8 +135,9 @@ def make_phantom(
         fine[inside] = organ.intensity + rng.normal(0, 5)
         labels[inside] = organ.label
     values = _blocks(fine).mean(-1) + rng.normal(0, noise, shape)
-    affine = np.diag([spacing, spacing, spacing, 1.0])
-    affine[:3, 3] = -spacing * (np.asarray(shape) - 1) / 2
+    # NIfTI's first axis goes to the right, and the body here is drawn from right to left.
+    affine = np.diag([-spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = -affine.diagonal()[:3] * (np.asarray(shape) - 1) / 2
     return Volume(values.astype(np.float32), affine), Volume(_most(labels), affine)
 
 

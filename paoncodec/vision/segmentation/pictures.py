@@ -7,7 +7,7 @@ import colorsys
 import torch
 from torch import Tensor
 
-__all__ = ["beside", "overlay"]
+__all__ = ["beside", "overlay", "palette"]
 
 #: How much of a pixel is its label's colour.
 _SHARE = 0.5
@@ -16,7 +16,7 @@ _SHARE = 0.5
 def overlay(values: Tensor, labels: Tensor) -> Tensor:
     """(H, W) of [-1, 1] and (H, W) labels → (3, H, W) of [0, 1]; label 0 has no colour."""
     grey = ((values + 1) / 2).clamp(0, 1).expand(3, *values.shape)
-    colours = _palette(int(labels.max()) + 1)[labels.long()].movedim(-1, 0)
+    colours = palette(int(labels.max()) + 1)[labels.long()].movedim(-1, 0)
     return torch.where(labels > 0, (1 - _SHARE) * grey + _SHARE * colours, grey)
 
 
@@ -26,6 +26,7 @@ def beside(values: Tensor, found: Tensor, wanted: Tensor) -> Tensor:
     return torch.cat([*parts, overlay(values, wanted)], dim=2)
 
 
-def _palette(count: int) -> Tensor:
-    """(count, 3): hues a golden section apart, so that neighbours differ."""
+def palette(count: int) -> Tensor:
+    """(count, 3) of [0, 1], the colour of each label: hues a golden section apart, so that
+    neighbours differ."""
     return torch.tensor([colorsys.hsv_to_rgb(n * 0.618034 % 1, 0.9, 1.0) for n in range(count)])

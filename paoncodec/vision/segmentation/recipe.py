@@ -110,6 +110,11 @@ class SegmentationRecipe:
 class SegmentationTask:
     """A :class:`SegmentationRecipe` as the engine wants it (:class:`paoncodec.training.Task`).
 
+    Attributes:
+        training, held_out: the cases.
+        classes: their names by label.
+        of_mr: names of cases that are left out (:class:`.Cases`).
+
     Raises:
         UsageError: no data set, no case left to hold out, or an unknown network.
     """
@@ -120,7 +125,7 @@ class SegmentationTask:
 
     def __init__(self, recipe: SegmentationRecipe) -> None:
         cases = read_cases(recipe.data)
-        self.classes = cases.classes
+        self.classes, self.of_mr = cases.classes, cases.of_mr
         fraction = recipe.train.validation_fraction
         self.training, self.held_out = split_cases(cases.training, fraction)
         if not self.held_out:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Volume",
+    "canonical",
     "check_pair",
     "read_labels",
     "read_shape",
@@ -102,6 +103,19 @@ def check_pair(image: Volume, labels: Volume, name: str) -> None:
         )
     if not np.allclose(image.affine, labels.affine, atol=_AFFINE_TOLERANCE):
         raise ImageError(f"{name}: volume and labels have different affines: not of one place")
+
+
+def canonical(volume: Volume) -> Volume:
+    """The same volume, its axes mirrored and exchanged so that the first goes most to the patient's
+    right, the second to the front and the third to the head.
+
+    Raises:
+        UsageError: nibabel is not installed.
+    """
+    turning = _nibabel().orientations
+    turn = turning.io_orientation(volume.affine)
+    affine = volume.affine @ turning.inv_ornt_aff(turn, volume.values.shape)
+    return Volume(turning.apply_orientation(volume.values, turn), affine)
 
 
 def write_labels(path: str | os.PathLike[str], labels: Volume) -> None:

@@ -11,7 +11,12 @@ import torch
 from PIL import Image
 
 from paoncodec.vision.classification import PadeResNet, save_weights
-from tests.vision.classification.conftest import write_archive, write_folders
+from tests.vision.classification.conftest import (
+    write_archive,
+    write_folders,
+    write_galaxies,
+    write_imagenet,
+)
 
 TASK = ("--task", "classification")
 SHORT = ("--batch-size", 4, "--workers", 0)
@@ -90,7 +95,7 @@ def test_wrong_words_of_training(run, pictures: Path, tmp_path: Path) -> None:
         (
             ["--data", pictures, "--preset", "huge"],
             2,
-            "one of paper, pure, pure-extended, resnet, small",
+            "one of paper, pure, pure-extended, pure-galaxy10, pure-imagenet, resnet, resnet-galax",
         ),
     ):
         outcome = run(*train, *words)
@@ -183,3 +188,77 @@ def test_pictures_that_cannot_be_measured_end_in_an_error(run, pictures, weights
     assert "test/flat/0001.png: 9x9 pixels" in outcome.stderr
     assert "1 of 8 pictures" in outcome.stderr
     assert b"7 pictures" in outcome.stdout
+
+
+def test_galaxies_from_the_file_to_the_table(run, tmp_path: Path) -> None:
+    """Classes parted alike, validated each epoch, noise, and means over seeds."""
+    pytest.importorskip("h5py")
+    data = write_galaxies(tmp_path / "galaxy10.h5", 60)
+    results: list[Path] = []
+    for seed in range(2):
+        path = tmp_path / f"run{seed}"
+        words = ("--network", "pure-resnet20", "--preset", "pure-galaxy10", "--data", data)
+        words += ("--seed", seed, "--epochs", 2, "--batch-size", 28, "--workers", 0)
+        outcome = run("vision", "train", *TASK, "--out", path, *words)
+        assert outcome.exit_code == 0, outcome.stderr
+        assert "54 to train on, 2 to validate on" in outcome.stderr
+        records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        assert [r["step"] for r in records if "validation_loss" in r] == [2, 4]
+        assert all(
+            r["validation_loss"] == r["validation_cross_entropy"]
+            for r in records
+            if "validation_loss" in r
+        )
+        for photons in ((), ("--photons", 255)):
+            results.append(tmp_path / f"{seed}-{len(photons)}.json")
+            measure = ("vision", "eval", *TASK, "--model", path / "best.safetensors")
+            measure += ("--images", data, "--name", "pure-resnet20", "--json", results[-1])
+            outcome = run(*measure, *photons)
+            assert outcome.exit_code == 0, outcome.stderr
+            assert (b"noise of 255 photons" in outcome.stdout) == bool(photons)
+    found = json.loads(results[0].read_text())
+    assert found["dataset"]["images"] == 4
+    assert set(found["results"]) == {"accuracy", "top5", "cross_entropy", "seconds"}
+    noisy = json.loads(results[1].read_text())
+    assert noisy["photons"] == 255
+    assert noisy["results"]["cross_entropy"] != found["results"]["cross_entropy"]
+    runs = ("--run", tmp_path / "run0", "--run", tmp_path / "run1")
+    outcome = run("vision", "table", *results, *runs)
+    assert outcome.exit_code == 0, outcome.stderr
+    heads, _, row = outcome.stdout.decode().splitlines()
+    assert "| accuracy at 255 photons, % | drop at 255 photons, % |" in heads
+    assert "T80, s" in heads
+    assert "| pure-resnet20 | galaxy10.h5 | 2 | " in row
+    assert " ± " in row
+    [made] = json.loads(run("vision", "table", *results, *runs, "--json").stdout)
+    assert made["accuracy"]["runs"] == 2
+    assert "drop" in made["noisy"]["255"]
+
+
+def test_damaged_galaxies_are_named(run, tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    data = write_galaxies(tmp_path / "bad.h5")
+    data.write_bytes(data.read_bytes()[:-100])
+    words = ("--network", "pure-resnet20", "--preset", "pure-galaxy10", "--data", data)
+    outcome = run("vision", "train", *TASK, "--out", tmp_path / "run", *words)
+    assert (outcome.exit_code, outcome.stdout) == (3, b"")
+    assert "bad.h5: not a sound HDF5 file" in outcome.line
+
+
+@pytest.mark.slow  # of a network of torchvision's size
+def test_imagenet_from_its_folders_to_figures(run, tmp_path: Path) -> None:
+    data = write_imagenet(tmp_path / "imagenet")
+    (data / "val" / "n01440764" / "n01440764_1.JPEG").write_bytes(b"none")
+    words = ("--network", "pure-resnet18", "--preset", "pure-imagenet", "--data", data)
+    words += ("--side", 32, "--steps", 1, *SHORT)
+    outcome = run("vision", "train", *TASK, "--out", tmp_path / "run", *words)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "11 to train on, 1 to validate on" in outcome.stderr
+    weights = tmp_path / "run" / "best.safetensors"
+    measure = ("vision", "eval", *TASK, "--model", weights, "--images", data, "--json", "-")
+    outcome = run(*measure)
+    assert outcome.exit_code == 3
+    assert "val/n01440764/n01440764_1.JPEG: " in outcome.stderr
+    found = json.loads(outcome.stdout)
+    assert found["dataset"] == {"name": "imagenet", "images": 3}
+    assert found["classes"] == ["n01440764", "n01443537"]

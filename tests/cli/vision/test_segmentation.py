@@ -134,6 +134,27 @@ def test_networks_are_measured_and_compared(run, phantoms, weights, tmp_path: Pa
     assert "p 1  q 1" in shown
 
 
+def test_pictures_are_drawn(run, phantoms, weights, tmp_path: Path) -> None:
+    album, result = tmp_path / "pictures", tmp_path / "a.json"
+    words = ("vision", "eval", *TASK, "--images", phantoms, "--model", weights, "--json", result)
+    assert run(*words, "--pictures", album).exit_code == 0
+    drawn = ["boxes-dice.png", "phantom_0002.png", "phantom_0003.png"]
+    assert sorted(path.name for path in album.iterdir()) == drawn
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in album.iterdir())
+    kept = run(
+        "vision", "eval", *TASK, "--images", phantoms, "--model", weights, "--pictures", album
+    )
+    assert kept.exit_code == 2
+    assert "exists and is kept" in kept.line
+    boxes = ("vision", "boxes", result, result, "-o", tmp_path / "boxes.svg")
+    assert run(*boxes).exit_code == 0
+    assert b"<svg" in (tmp_path / "boxes.svg").read_bytes()
+    assert run(*boxes).exit_code == 2
+    missing = run("vision", "boxes", result, "--measure", "hd95", "-o", tmp_path / "hd95.png")
+    assert missing.exit_code == 2
+    assert "says no hd95" in missing.line
+
+
 def test_wrong_words_of_measuring(run, phantoms, weights, begun, tmp_path: Path) -> None:
     measure = ("vision", "eval", *TASK)
     for words, said in (
@@ -141,6 +162,8 @@ def test_wrong_words_of_measuring(run, phantoms, weights, begun, tmp_path: Path)
         (["--images", phantoms, "--images", phantoms, "--model", weights], "one place"),
         (["--images", phantoms, "--model", weights, "--low", "a"], "--low is of --task superres"),
         (["--images", phantoms, "--model", weights, "--against", begun / "config.json"], "result"),
+        (["--images", phantoms, "--model", weights, "--tolerance", 3], "give --surfaces, too"),
+        (["--images", phantoms, "--model", weights, "--pictures", weights], "cannot be made"),
     ):
         outcome = run(*measure, *words)
         assert (outcome.exit_code, outcome.stdout) == (2, b""), words

@@ -51,6 +51,39 @@ def write_archive(path: Path, folder: Path, mode: str) -> Path:
     return path
 
 
+def write_galaxies(path: Path, count: int = 40, side: int = 16, **changed: object) -> Path:
+    """As Galaxy10 DECaLS is published: compressed chunks, and coordinates beside what is used."""
+    import h5py
+
+    rng = np.random.default_rng(0)
+    kinds = ["chequered" if k % 2 else "flat" for k in range(count)]
+    content: dict[str, object] = {
+        "images": np.stack([picture(kind, rng, side) for kind in kinds]),
+        "ans": (np.arange(count) % 2).astype(np.uint8),
+        "ra": np.zeros(count),
+        "dec": np.zeros(count),
+        **changed,
+    }
+    with h5py.File(path, "w") as file:
+        for name, values in content.items():
+            if values is not None:
+                file.create_dataset(name, data=values, chunks=True, compression="gzip")
+    return path
+
+
+def write_imagenet(root: Path, count: int = 6) -> Path:
+    """JPEGs of many sizes in `root`/train/WNID and `root`/val/WNID."""
+    rng = np.random.default_rng(0)
+    for part, number in (("train", count), ("val", 2)):
+        for wnid, kind in (("n01440764", "flat"), ("n01443537", "chequered")):
+            folder = root / part / wnid
+            folder.mkdir(parents=True)
+            for k in range(number):
+                pixels = picture(kind, rng, 40 + 2 * k)[: 36 + k]
+                Image.fromarray(pixels).save(folder / f"{wnid}_{k}.JPEG")
+    return root
+
+
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folders(tmp_path_factory.mktemp("pictures") / "two")

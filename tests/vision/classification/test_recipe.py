@@ -18,7 +18,7 @@ from paoncodec.training import RunDirectory, Samples, TrainConfig, Trainer, Trai
 from paoncodec.training.settings import preset_names, read_preset
 from paoncodec.vision.classification import PadeResNet, load_weights, recipe
 from paoncodec.vision.classification.recipe import ClassificationRecipe, ClassificationTask
-from tests.vision.classification.conftest import write_batch, write_folders
+from tests.vision.classification.conftest import write_batch, write_folders, write_imagenet
 
 PACKAGE = recipe.__package__
 OPTIONS = {"channels": 4, "blocks": [1, 1]}
@@ -300,3 +300,71 @@ def test_a_picture_of_another_size_ends_it_and_an_unreadable_one_does_not(
     Image.new("RGB", (40, 32)).save(place / "train" / "flat" / "0003.png")
     with pytest.raises(ImageError, match=r"flat/0003\.png: 40x32 pixels, must be 32x32"):
         ClassificationTask(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "lr", "decay"), [("pure-galaxy10", 0.01, 0.01), ("resnet-galaxy10", 0.1, 0.001)]
+)
+def test_presets_of_galaxies_are_the_papers(
+    name: str, lr: float, decay: float, folders: Path
+) -> None:
+    given = {"network": "pure-resnet20", "options": {"depth": 8}, "data": str(folders)}
+    made = ClassificationRecipe.from_json({**read_preset(PACKAGE, name), **given})
+    assert (made.lr, made.weight_decay, made.epochs, made.optimizer) == (lr, decay, 30, "sgd")
+    assert (made.resized, made.rotation, made.upright, made.noise) == (True, 20, True, None)
+    assert (made.stratified, made.select, made.each_epoch) == (True, "cross_entropy", True)
+    assert (made.train.batch_size, made.train.schedule, made.train.plateau) == (64, "plateau", 3)
+    # of the 95 % that are no test
+    assert made.train.validation_fraction * 0.95 == pytest.approx(0.05)
+
+
+def test_the_preset_of_imagenet_is_the_papers(tmp_path: Path) -> None:
+    data = write_imagenet(tmp_path / "imagenet")
+    given = {"network": "pure-resnet20", "options": {"depth": 8}, "data": str(data)}
+    made = ClassificationRecipe.from_json({**read_preset(PACKAGE, "pure-imagenet"), **given})
+    assert (made.lr, made.weight_decay, made.epochs, made.side) == (0.01, 1e-3, 90, 224)
+    assert (made.resized, made.upright, made.optimizer) == (True, True, "sgd")
+    loop = replace(made.train, steps=90)
+    assert [loop.rate_factor(k) for k in (29, 30, 59, 60)] == pytest.approx([1, 0.1, 0.1, 0.01])
+
+
+def test_picture_files_are_trained_on(tmp_path: Path) -> None:
+    data = write_imagenet(tmp_path / "imagenet")
+    bad = data / "train" / "n01440764" / "n01440764_2.JPEG"
+    bad.write_bytes(b"none")
+    wanted = ClassificationRecipe(
+        "pure-resnet20",
+        {"depth": 8},
+        str(data),
+        upright=True,
+        noise=None,
+        resized=True,
+        side=16,
+        select="cross_entropy",
+        each_epoch=True,
+        epochs=2,
+        train=replace(TRAIN, validation_fraction=0.5),
+    )
+    heard: list[str] = []
+    task = ClassificationTask(wanted)
+    assert (len(task.training), len(task.validation), task.config.crop) == (6, 6, 16)
+    trainer = Trainer(task, RunDirectory(tmp_path / "run"), tell=heard.append)
+    trainer.fit()
+    validated = [r for r in trainer.run.records() if "validation_loss" in r]
+    assert [r["step"] for r in validated] == [2, 3]
+    assert all(r["validation_loss"] == r["validation_cross_entropy"] for r in validated)
+    assert [text for text in heard if "n01440764_2.JPEG" in text]
+    network, _ = load_weights(trainer.run.weights_file("best"))
+    assert (network.size, network.classes) == (16, ("n01440764", "n01443537"))
+
+
+def test_resized_pictures_only_are_turned_and_of_files() -> None:
+    for settings, said in (
+        ({"rotation": 20.0}, "set resized"),
+        ({"side": 224}, "set resized"),
+        ({"rotation": -1.0, "resized": True}, "rotation -1.0: must be 0 or more"),
+        ({"side": 0, "resized": True}, "side 0: must be 1 or more"),
+        ({"select": "loss"}, "choose accuracy or cross_entropy"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            ClassificationRecipe("resnet20", {}, "data", **settings)

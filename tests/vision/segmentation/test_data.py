@@ -114,3 +114,20 @@ def test_cases_are_held_out_by_name(phantoms: Path) -> None:
     assert training
     with pytest.raises(UsageError, match="no cases"):
         Slices((), 2, SliceSpec(8))
+
+
+def test_the_ct_of_amos_is_taken(phantoms: Path, tmp_path: Path) -> None:
+    """Its folder has both, told apart by the number of a case."""
+    folder = shutil.copytree(phantoms, tmp_path / "amos22")
+    text = (folder / "dataset.json").read_text()
+    numbers = (1, 499, 500, 600, 8, 507)
+    for place, number in enumerate(numbers):
+        text = text.replace(f"phantom_{place:04}", f"amos_{number:04}")
+        for path in list(folder.rglob(f"phantom_{place:04}.nii.gz")):
+            path.rename(path.with_name(f"amos_{number:04}.nii.gz"))
+    (folder / "dataset.json").write_text(text)
+    found = read_cases(folder)
+    assert [case.name for case in found.training] == ["amos_0001", "amos_0499"]
+    assert [case.name for case in found.validation] == ["amos_0008"]
+    assert found.of_mr == ("amos_0500", "amos_0600", "amos_0507")
+    assert read_cases(phantoms).of_mr == ()

@@ -42,3 +42,14 @@ def test_the_parts_are_equal() -> None:
     expected = 1 - soft_dice(scores.softmax(1), labels) + F.cross_entropy(scores, labels)
     assert loss == expected
     assert dice_cross_entropy(scores.bfloat16(), labels).dtype == torch.float32
+
+
+@pytest.mark.slow
+def test_it_is_monais() -> None:
+    losses = pytest.importorskip("monai.losses")
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(2, 3, 6, 5, generator=generator)
+    labels = torch.randint(3, (2, 6, 5), generator=generator)
+    theirs = losses.DiceLoss(False, True, softmax=True, batch=True)(scores, labels[:, None])
+    both = theirs + F.cross_entropy(scores, labels)
+    assert dice_cross_entropy(scores, labels).item() == pytest.approx(both.item(), abs=1e-6)

@@ -53,7 +53,15 @@ def test_space_is_centred() -> None:
     image, _ = make_phantom(0, SHAPE, spacing=2.0)
     middle = image.affine @ [*((n - 1) / 2 for n in SHAPE), 1]
     np.testing.assert_allclose(middle, [0, 0, 0, 1])
-    assert image.affine[0, 0] == 2
+    assert image.affine.diagonal().tolist() == [-2, 2, 2, 1]
+
+
+def test_right_is_right() -> None:
+    image, labels = make_phantom(0, SHAPE)
+    for name, side in (("liver", 1), ("right kidney", 1), ("spleen", -1), ("left kidney", -1)):
+        label = next(number for number, called in CLASSES.items() if called == name)
+        centre = np.argwhere(labels.values == label).mean(0)
+        assert side * (image.affine @ [*centre, 1])[0] > 10
 
 
 def test_a_data_set_is_as_amos_has_it(tmp_path: Path) -> None:

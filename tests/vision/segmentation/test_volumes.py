@@ -11,6 +11,7 @@ import pytest
 from paoncodec.errors import ImageError, UsageError
 from paoncodec.vision.segmentation.volumes import (
     Volume,
+    canonical,
     check_pair,
     read_labels,
     read_volume,
@@ -130,3 +131,13 @@ def test_outputs_that_cannot_be(volume: Volume, tmp_path: Path) -> None:
         write_volume(tmp_path / "a.png", volume)
     with pytest.raises(UsageError, match="cannot be written"):
         write_volume(tmp_path / "nowhere" / "a.nii", volume)
+
+
+def test_axes_go_right_front_and_up(volume: Volume) -> None:
+    found = canonical(volume)
+    assert (found.affine.diagonal() > 0).all()
+    assert found.values.shape == (6, 5, 7)
+    place = np.array([3, 1, 6])
+    there = volume.affine @ [*place, 1]
+    same = np.rint(np.linalg.inv(found.affine) @ there).astype(int)
+    assert found.values[tuple(same[:3])] == volume.values[tuple(place)]
