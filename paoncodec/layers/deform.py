@@ -127,15 +127,21 @@ class PaLaDeformConv2d(PaLa):
     def _product(self, x: Tensor, weight: Tensor, groups: int, *places: Tensor) -> Tensor:
         (offset,) = places
         weight = weight.to(x.dtype)
-        if x.device.type == "cpu" and self.shifter.stays_inside and not self.shifter.per_channel:
+        if self._by_places(x):
             return deform_by_places(x, offset, weight, self.stride, groups)
         if self.shifter.per_channel:  # each power of a channel moves with it
             offset = offset.repeat(1, x.shape[1] // self.in_channels, 1, 1)
         return deform_conv2d(x, offset, weight, stride=self.stride)
 
+    def _by_places(self, x: Tensor) -> bool:
+        shifter = self.shifter
+        return x.device.type == "cpu" and shifter.stays_inside and not shifter.per_channel
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C_out, H', W')."""
         require_maps(x, self.in_channels)
+        if self._by_places(x):
+            return self._of_images(x)
         # There is a workspace for all that the taps sample.
         samples = self.spec.longest * self.in_channels * self.kernel_size**2 * x.shape[2:].numel()
         values = max(samples // self.stride**2, self._terms_of(x, self.stride**-2))
