@@ -16,9 +16,9 @@ _PART_SIZE = 2**19
 
 
 def deform_by_places(
-    x: Tensor, offset: Tensor, weight: Tensor, stride: int = 1, groups: int = 1
+    x: Tensor, offset: Tensor, weight: Tensor, stride: int = 1, groups: int = 1, border: int = 0
 ) -> Tensor:
-    """torchvision's ``deform_conv2d`` for offsets that all channels share, and stay inside.
+    """torchvision's ``deform_conv2d`` of a picture without an end, by offsets of all channels.
 
     Each tap takes the channels of four places at once, as rows of memory; what is sampled then goes
     through a matrix product. As it is k² times the input, it is not kept for the backward but taken
@@ -26,29 +26,35 @@ def deform_by_places(
     the speed.
 
     Args:
-        x: (B, C, H, W) float32 or float64, with its border.
-        offset: (B, 2·k², H', W'), dy and dx of each tap, taps in raster order. A tap that would
-            leave x is held at its border; on the last row and column its slope is that before them.
+        x: (B, C, H, W) float32 or float64. A tap that looks outside sees the last pixel.
+        offset: (B, 2·k², H', W'), dy and dx of each tap, taps in raster order.
         weight: (C_out, C / groups, k, k).
         stride: step of the output positions.
         groups: blocks of channels convolved apart.
+        border: how many pixels the first kernel begins outside x.
 
     Returns:
         (B, C_out, H', W'). Differentiable once.
     """
-    y: Tensor = _Deform.apply(x, offset, weight, stride, groups)
+    y: Tensor = _Deform.apply(x, offset, weight, stride, groups, border)
     return y
 
 
 class _Deform(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, offset: Tensor, weight: Tensor, stride: int, groups: int
+        ctx: Any,
+        x: Tensor,
+        offset: Tensor,
+        weight: Tensor,
+        stride: int,
+        groups: int,
+        border: int,
     ) -> Tensor:
         ctx.save_for_backward(x, offset, weight)
-        ctx.stride, ctx.groups = stride, groups
+        ctx.stride, ctx.groups, ctx.border = stride, groups, border
         kernel, count = _as_matrices(weight, groups), weight[0, 0].numel()
-        start = _start(offset, weight.shape[2], stride)
+        start = _start(offset, weight.shape[2], stride) - border
         y = x.new_empty(len(x), len(weight), *offset.shape[2:])
         for part in _parts(x, offset):
             taps = _Taps(offset[part], start, x.shape[2:])
@@ -62,7 +68,7 @@ class _Deform(torch.autograd.Function):
         x, offset, weight = ctx.saved_tensors
         to_x, to_offset, to_weight = ctx.needs_input_grad[:3]
         kernel, count = _as_matrices(weight, ctx.groups), weight[0, 0].numel()
-        start = _start(offset, weight.shape[2], ctx.stride)
+        start = _start(offset, weight.shape[2], ctx.stride) - ctx.border
         x_grad = torch.empty_like(x) if to_x else None
         offset_grad = torch.empty_like(offset) if to_offset else None
         kernel_grad = torch.zeros_like(kernel) if to_weight else None
@@ -82,7 +88,7 @@ class _Deform(torch.autograd.Function):
             if offset_grad is not None:
                 offset_grad[part] = taps.moved(rows, tap_pull)
         weight_grad = None if kernel_grad is None else _as_weight(kernel_grad, weight.shape)
-        return x_grad, offset_grad, weight_grad, None, None
+        return x_grad, offset_grad, weight_grad, None, None, None
 
 
 def _parts(x: Tensor, offset: Tensor) -> Iterator[slice]:
@@ -114,9 +120,10 @@ class _Taps:
         images, (height, width) = len(offset), size
         at = offset.unflatten(1, (-1, 2)).flatten(3) + start  # (n, k², 2, H'·W')
         last = at.new_tensor([height - 1, width - 1])[:, None]
-        at = torch.minimum(at.clamp_(min=0), last)
+        self._last, self._at = last, at
+        at = torch.minimum(at.clamp(min=0), last)
         # One before the last pixel, so that there is always one behind; or the only pixel.
-        first = torch.minimum(at.floor(), (last - 1).clamp_(min=0))
+        first = torch.minimum(at.floor(), (last - 1).clamp(min=0))
         row, column = first.int().unbind(2)
         pixel = torch.add(column, row, alpha=width)
         image = torch.arange(images, device=offset.device, dtype=torch.int32)
@@ -159,9 +166,10 @@ class _Taps:
             torch.sub(rows[step:], rows[: len(rows) - step], out=differences[: len(rows) - step])
             slopes = self._weighted(differences, (0, other), basis[:2], _TWO)
             torch.mv(slopes.mul_(grad), ones, out=found[axis])
-        images, values, height, width = self._shape
-        by_tap = found.view(2, images, height * width, values // 2).permute(1, 3, 0, 2)
-        return by_tap.reshape(self._shape)
+        images, taps, _, places = self._at.shape
+        by_tap = found.view(2, images, places, taps).permute(1, 3, 0, 2)
+        inside = (self._at >= 0) & (self._at < self._last)
+        return (by_tap * inside).reshape(self._shape)
 
     def _steps(self) -> tuple[int, ...]:
         """From the first of the four pixels to each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
 from paoncodec.layers import sampling
@@ -52,6 +53,28 @@ def test_a_tap_that_would_leave_is_held_at_the_border() -> None:
     offset = torch.tensor([-9.0, 99.0])[None, :, None, None].expand(1, 2, 3, 4)
     y = deform_by_places(x, offset, weight)
     assert torch.equal(y, torch.full((1, 1, 3, 4), 3.0))
+
+
+@pytest.mark.parametrize(("border", "stride"), [(1, 1), (2, 2)])
+def test_a_border_is_as_if_the_last_pixels_were_repeated(border: int, stride: int) -> None:
+    generator = torch.Generator().manual_seed(border)
+    side = 2 * border + 1
+    size = 9 + 2 * border
+    x = torch.randn(2, 4, 9, 9, generator=generator, dtype=torch.float64)
+    weight = torch.randn(6, 4, side, side, generator=generator, dtype=torch.float64)
+    leaves = [x.requires_grad_(), places(generator, side, stride, size).requires_grad_()]
+    leaves.append(weight.requires_grad_())
+    ours = deform_by_places(*leaves, stride, border=border)
+    wide = F.pad(x, (border,) * 4, mode="replicate")
+    theirs = deform_conv2d(wide, *leaves[1:], stride=stride)
+    torch.testing.assert_close(ours, theirs)
+    pull = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
+    for mine, wanted in zip(
+        torch.autograd.grad(ours, leaves, pull),
+        torch.autograd.grad(theirs, leaves, pull),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, wanted)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (3, 1)])
