@@ -101,8 +101,11 @@ def _parts(x: Tensor, offset: Tensor) -> Iterator[slice]:
 #: Shares of the four pixels around a position (columns) by 1, fy, fx and fy·fx (rows), where fy and
 #: fx are how far it is behind the first of them.
 _FOUR = ((1, 0, 0, 0), (-1, 0, 1, 0), (-1, 1, 0, 0), (1, -1, -1, 1))
-#: Shares of two pixels by 1 and how far the position is behind the first.
-_TWO = ((1, 0), (-1, 1))
+#: Their slopes along y and x, likewise.
+_SLOPES = (
+    ((-1, 0, 1, 0), (0, 0, 0, 0), (1, -1, -1, 1), (0, 0, 0, 0)),
+    ((-1, 1, 0, 0), (1, -1, -1, 1), (0, 0, 0, 0), (0, 0, 0, 0)),
+)
 
 
 class _Taps:
@@ -130,10 +133,11 @@ class _Taps:
         pixel += height * width * image[:, None, None]
         self._shape = offset.shape
         self._pixels = images * height * width
-        #: Number of the first of the four pixels, (samples,).
+        #: Number of the first of the four pixels, (samples,), and what to add for each.
         self._first = pixel.mT.reshape(-1)
-        #: From it to the one behind and the one below.
-        self._right, self._down = min(1, width - 1), width * min(1, height - 1)
+        right, down = min(1, width - 1), width * min(1, height - 1)
+        self._steps = (0, right, down, down + right)
+        self._four = self._first[:, None] + self._first.new_tensor(self._steps)
         #: 1, fy, fx and fy·fx, where fy and fx are how far the position is behind it: (4, samples).
         self._basis = at.new_ones(4, len(self._first))
         fraction = at.sub_(first).permute(2, 0, 3, 1)
@@ -142,7 +146,7 @@ class _Taps:
 
     def sampled(self, rows: Tensor) -> Tensor:
         """(pixels, C) → (samples, C)."""
-        return self._weighted(rows, self._steps(), self._basis, _FOUR)
+        return self._weighted(rows, _FOUR)
 
     def scattered(self, grad: Tensor) -> Tensor:
         """The gradient of the rows from that of :meth:`sampled`: (samples, C) → (pixels, C)."""
@@ -150,7 +154,7 @@ class _Taps:
         order, bags = self._by_pixel()
         shares = grad.new_tensor(_FOUR).mT @ self._basis.index_select(1, order)
         total = grad.new_zeros(self._pixels, grad.shape[1])
-        for step, share in zip(self._steps(), shares, strict=True):
+        for step, share in zip(self._steps, shares, strict=True):
             part = F.embedding_bag(order, grad, bags, mode="sum", per_sample_weights=share)
             total[step:] += part[: len(part) - step]
         return total
@@ -159,29 +163,16 @@ class _Taps:
         """The gradient of the offsets from that of :meth:`sampled`, in the order of the offsets."""
         ones = rows.new_ones(rows.shape[1])
         found = grad.new_empty(2, len(grad))
-        # The slope along an axis is a mean of two differences, by the place on the other axis.
-        axes = ((self._down, self._right, self._basis[::2]), (self._right, self._down, self._basis))
-        for axis, (step, other, basis) in enumerate(axes):
-            differences = torch.zeros_like(rows)
-            torch.sub(rows[step:], rows[: len(rows) - step], out=differences[: len(rows) - step])
-            slopes = self._weighted(differences, (0, other), basis[:2], _TWO)
-            torch.mv(slopes.mul_(grad), ones, out=found[axis])
+        for axis, slopes in enumerate(_SLOPES):
+            torch.mv(self._weighted(rows, slopes).mul_(grad), ones, out=found[axis])
         images, taps, _, places = self._at.shape
         by_tap = found.view(2, images, places, taps).permute(1, 3, 0, 2)
         inside = (self._at >= 0) & (self._at < self._last)
         return (by_tap * inside).reshape(self._shape)
 
-    def _steps(self) -> tuple[int, ...]:
-        """From the first of the four pixels to each."""
-        return 0, self._right, self._down, self._down + self._right
-
-    def _weighted(
-        self, rows: Tensor, steps: Sequence[int], basis: Tensor, shares: Sequence[Sequence[int]]
-    ) -> Tensor:
-        """Of each sample the rows that lie ``steps`` behind its first, by ``shares`` of basis."""
-        places = self._first[:, None] + self._first.new_tensor(steps)
-        weights = basis.mT @ basis.new_tensor(shares)
-        return F.embedding_bag(places, rows, mode="sum", per_sample_weights=weights)
+    def _weighted(self, rows: Tensor, shares: Sequence[Sequence[int]]) -> Tensor:
+        weights = self._basis.mT @ self._basis.new_tensor(shares)
+        return F.embedding_bag(self._four, rows, mode="sum", per_sample_weights=weights)
 
     def _by_pixel(self) -> tuple[Tensor, Tensor]:
         """The samples in the order of their first pixels, and where those of each pixel begin."""
