@@ -98,14 +98,10 @@ def _parts(x: Tensor, offset: Tensor) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, len(x), step))
 
 
-#: Shares of the four pixels around a position (columns) by 1, fy, fx and fy·fx (rows), where fy and
-#: fx are how far it is behind the first of them.
-_FOUR = ((1, 0, 0, 0), (-1, 0, 1, 0), (-1, 1, 0, 0), (1, -1, -1, 1))
-#: Their slopes along y and x, likewise.
-_SLOPES = (
-    ((-1, 0, 1, 0), (0, 0, 0, 0), (1, -1, -1, 1), (0, 0, 0, 0)),
-    ((-1, 1, 0, 0), (1, -1, -1, 1), (0, 0, 0, 0), (0, 0, 0, 0)),
-)
+#: Slopes of the shares of the four pixels (columns): downwards, by 1 and how far a position is to
+#: the right of the first (rows), and to the right, by how far it is below it and 1.
+_DOWN = ((-1, 0, 1, 0), (1, -1, -1, 1))
+_RIGHT = ((1, -1, -1, 1), (-1, 1, 0, 0))
 
 
 class _Taps:
@@ -138,21 +134,23 @@ class _Taps:
         right, down = min(1, width - 1), width * min(1, height - 1)
         self._steps = (0, right, down, down + right)
         self._four = self._first[:, None] + self._first.new_tensor(self._steps)
-        #: 1, fy, fx and fy·fx, where fy and fx are how far the position is behind it: (4, samples).
-        self._basis = at.new_ones(4, len(self._first))
+        #: How far the position is behind it down, 1, and how far to the right: (3, samples).
+        self._behind = at.new_ones(3, len(self._first))
         fraction = at.sub_(first).permute(2, 0, 3, 1)
-        self._basis[1:3].view(fraction.shape).copy_(fraction)
-        torch.mul(self._basis[1], self._basis[2], out=self._basis[3])
+        self._behind[::2].view(fraction.shape).copy_(fraction)
 
     def sampled(self, rows: Tensor) -> Tensor:
         """(pixels, C) → (samples, C)."""
-        return self._weighted(rows, _FOUR)
+        weights = rows.new_empty(len(self._first), 4)
+        _put_shares(self._behind, weights.unbind(1))
+        return self._weighted(rows, weights)
 
     def scattered(self, grad: Tensor) -> Tensor:
         """The gradient of the rows from that of :meth:`sampled`: (samples, C) → (pixels, C)."""
         # Sorted by pixel, what a pixel gets is again a weighted sum of rows.
         order, bags = self._by_pixel()
-        shares = grad.new_tensor(_FOUR).mT @ self._basis.index_select(1, order)
+        shares = grad.new_empty(4, len(order)).unbind()
+        _put_shares(self._behind.index_select(1, order), shares)
         total = grad.new_zeros(self._pixels, grad.shape[1])
         for step, share in zip(self._steps, shares, strict=True):
             part = F.embedding_bag(order, grad, bags, mode="sum", per_sample_weights=share)
@@ -163,15 +161,15 @@ class _Taps:
         """The gradient of the offsets from that of :meth:`sampled`, in the order of the offsets."""
         ones = rows.new_ones(rows.shape[1])
         found = grad.new_empty(2, len(grad))
-        for axis, slopes in enumerate(_SLOPES):
-            torch.mv(self._weighted(rows, slopes).mul_(grad), ones, out=found[axis])
+        for axis, (first, slopes) in enumerate(((1, _DOWN), (0, _RIGHT))):
+            weights = self._behind[first : first + 2].mT @ rows.new_tensor(slopes)
+            torch.mv(self._weighted(rows, weights).mul_(grad), ones, out=found[axis])
         images, taps, _, places = self._at.shape
         by_tap = found.view(2, images, places, taps).permute(1, 3, 0, 2)
         inside = (self._at >= 0) & (self._at < self._last)
         return (by_tap * inside).reshape(self._shape)
 
-    def _weighted(self, rows: Tensor, shares: Sequence[Sequence[int]]) -> Tensor:
-        weights = self._basis.mT @ self._basis.new_tensor(shares)
+    def _weighted(self, rows: Tensor, weights: Tensor) -> Tensor:
         return F.embedding_bag(self._four, rows, mode="sum", per_sample_weights=weights)
 
     def _by_pixel(self) -> tuple[Tensor, Tensor]:
@@ -184,6 +182,15 @@ class _Taps:
         order = torch.from_numpy(np.sort(keys.numpy())).bitwise_and_((1 << bits) - 1)
         held = torch.bincount(self._first, minlength=self._pixels)
         return order.int(), (held.cumsum(0) - held).int()
+
+
+def _put_shares(behind: Tensor, into: Sequence[Tensor]) -> None:
+    """The bilinear shares of the four pixels, from how far behind the first the positions are."""
+    down, _, right = behind
+    torch.mul(down, right, out=into[3])
+    torch.sub(right, into[3], out=into[1])
+    torch.sub(down, into[3], out=into[2])
+    torch.sub(1 - down, into[1], out=into[0])
 
 
 def _start(offset: Tensor, side: int, stride: int) -> Tensor:
