@@ -125,7 +125,7 @@ def _shift_planes(x: Tensor, shift: Tensor) -> Tensor:
     moves = zip(whole.long().flatten(0, 1).tolist(), fraction, strict=True)
     moved = x.new_empty(x.shape)
     between, rest = x.new_empty(2, height, width)
-    sources, targets = x.flatten(0, 1), moved.view(-1, height, width)
+    sources, targets = x.contiguous().flatten(0, 1), moved.view(-1, height, width)
     for source, target, ((dx, dy), (fx, fy)) in zip(sources, targets, moves, strict=True):
         _move_rows(source, dy, fy, between, rest)
         _move_rows(between.mT, dx, fx, target.mT, rest.mT)
