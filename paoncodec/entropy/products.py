@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 Product = Callable[[Array, Array], Array]
 
 #: Values of patches that a convolution lays out at once.
-_PATCH_VALUES = 2**21
+_PATCH_VALUES = 2**19
 
 
 def matrix_product(x: Array, weight: Array) -> Array:

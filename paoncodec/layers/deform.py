@@ -8,7 +8,7 @@ Convolutional Networks", 2017): torchvision's, on CPUs :mod:`paoncodec.layers.sa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -35,6 +35,9 @@ from paoncodec.layers.pade import (
 from paoncodec.layers.rational import Kind, narrowed
 from paoncodec.layers.sampling import deform_by_places
 from paoncodec.layers.shift import rounded_through
+
+#: Offsets that are bounded at a time.
+_PART_SIZE = 2**16
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,9 @@ class PaLaDeformConv2d(PaLa):
     def _product(self, x: Tensor, weight: Tensor, groups: int, *places: Tensor) -> Tensor:
         (offset,) = places
         weight = weight.to(x.dtype)
-        if x.device.type == "cpu" and self.shifter.stays_inside and not self.shifter.per_channel:
-            return deform_by_places(x, offset, weight, self.stride, groups)
+        if self._by_places(x):
+            border = self.kernel_size // 2 if self.padding_mode == "replicate" else 0
+            return deform_by_places(x, offset, weight, self.stride, groups, border)
         if self.shifter.per_channel:  # each power of a channel moves with it
             offset = offset.repeat(1, x.shape[1] // self.in_channels, 1, 1)
         # Slow to import, and few networks shift element by element.
@@ -135,9 +139,15 @@ class PaLaDeformConv2d(PaLa):
 
         return deform_conv2d(x, offset, weight, stride=self.stride)
 
+    def _by_places(self, x: Tensor) -> bool:
+        shifter = self.shifter
+        return x.device.type == "cpu" and shifter.stays_inside and not shifter.per_channel
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C_out, H', W')."""
         require_maps(x, self.in_channels)
+        if self._by_places(x):
+            return self._of_images(x)
         # There is a workspace for all that the taps sample.
         samples = self.spec.longest * self.in_channels * self.kernel_size**2 * x.shape[2:].numel()
         values = max(samples // self.stride**2, self._terms_of(x, self.stride**-2))
@@ -147,7 +157,9 @@ class PaLaDeformConv2d(PaLa):
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         with torch.autocast(x.device.type, enabled=False):
             offset = self.shifter(wide)
-            y = self._pade(pad(wide, self.kernel_size // 2, self.padding_mode), offset)
+            if not (self._by_places(x) and self.padding_mode == "replicate"):
+                wide = pad(wide, self.kernel_size // 2, self.padding_mode)
+            y = self._pade(wide, offset)
         return narrowed(y, result_dtype(x))
 
     def extra_repr(self) -> str:
@@ -217,26 +229,40 @@ def _room(raw: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tens
 class _Bounded(torch.autograd.Function):
     """``bound · tanh(x / bound)`` within [low, high]; x is (B, G, k, k, 2, H', W').
 
-    Keeps x alone. Where the features are constant beyond the border the slope that torchvision
-    takes is not 0: past its last row it sees zeros. Only the last row and column of taps get that
-    far; there the gradient is stopped here.
+    Keeps the value and where it was inside. Where the features are constant beyond the border the
+    slope that torchvision takes is not 0: past its last row it sees zeros. Only the last row and
+    column of taps get that far; there the gradient is stopped here.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bound: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        ctx.save_for_backward(x, bound, low, high)
-        value = torch.tanh(x / bound).mul_(bound)
-        # A position that is not a number would send torchvision out of its memory.
-        return torch.clamp(value, low, high).nan_to_num_(nan=0.0)
+        value = x.new_empty(x.shape)
+        inside = torch.empty(x.shape, dtype=torch.bool, device=x.device)
+        for part in _parts(x):
+            free = torch.div(x[part], bound).tanh_().mul_(bound)
+            held = torch.clamp(free, low, high)
+            here = torch.eq(free, held, out=inside[part])
+            short = held < high
+            here[:, :, -1, :, 0] &= short[:, :, -1, :, 0]
+            here[:, :, :, -1, 1] &= short[:, :, :, -1, 1]
+            # A position that is not a number would send torchvision out of its memory.
+            torch.nan_to_num(held, nan=0.0, out=value[part])
+        ctx.save_for_backward(value, inside, bound)
+        return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, bound, low, high = ctx.saved_tensors
-        slope = torch.tanh(x / bound)
-        value = slope * bound
-        inside = (value >= low) & (value <= high)
-        short = value < high
-        inside[:, :, -1, :, 0] &= short[:, :, -1, :, 0]
-        inside[:, :, :, -1, 1] &= short[:, :, :, -1, 1]
-        return grad * (1 - slope.square_()) * inside, None, None, None
+        value, inside, bound = ctx.saved_tensors
+        result = torch.empty_like(grad)
+        for part in _parts(grad):
+            share = torch.div(value[part], bound).square_().neg_().add_(1).mul_(inside[part])
+            torch.mul(share, grad[part], out=result[part])
+        return result, None, None, None
+
+
+def _parts(x: Tensor) -> Iterator[slice]:
+    """The images, a few at a time: what is computed for them stays in the processor's cache."""
+    most = _PART_SIZE if x.device.type == "cpu" else _PART_SIZE << 8
+    step = max(1, most // max(1, x.shape[1:].numel()))
+    return (slice(first, first + step) for first in range(0, len(x), step))

@@ -228,7 +228,9 @@ class PaLaConvTranspose2d(PaLa):
         return by_images(self._of_images, x, self._terms_of(x, self.stride**2))
 
     def _of_images(self, x: Tensor) -> Tensor:
-        return self._pade(pad(self.shifter(x), self.border, "replicate"))
+        y = self._pade(pad(self.shifter(x), self.border, "replicate"))
+        # Where nothing learns, products come channels last on CPUs: conv_transpose2d says why.
+        return y if y.requires_grad or y.device.type != "cpu" else y.contiguous()
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""

@@ -19,6 +19,9 @@ from torch.autograd.function import once_differentiable
 #: outer edge of its border. The paper's is the first; the others are for weights trained with them.
 Border = Literal["replicate", "zeros", "mirror"]
 
+#: Pixels of a map that is worth a step of its own.
+_LARGE_PLANE = 2**12
+
 
 @dataclass(frozen=True)
 class NoShift:
@@ -92,7 +95,53 @@ def shift2d(x: Tensor, shift: Tensor, border: Border = "replicate") -> Tensor:
         copies them.
     """
     shift = shift.expand(x.shape[0], -1, -1)
+    if border == "replicate" and _by_planes(x, shift):
+        return _shift_planes(x, shift)
     return _shift_rows(_shift_rows(x, shift[..., 1], border).mT, shift[..., 0], border).mT
+
+
+def _by_planes(x: Tensor, shift: Tensor) -> bool:
+    """Whether the channels are moved one after the other: large maps on a CPU, without gradients.
+
+    Such a map then stays in the processor's cache; what goes through all channels at once is read
+    from memory and written to it some ten times.
+    """
+    learns = torch.is_grad_enabled() and (x.requires_grad or shift.requires_grad)
+    large = x.device.type == "cpu" and x.shape[2:].numel() >= _LARGE_PLANE
+    # A trace follows tensors, not the numbers that are read from them.
+    if not large or learns or torch.jit.is_tracing():  # type: ignore[attr-defined]
+        return False
+    return bool(shift.isfinite().all())
+
+
+def _shift_planes(x: Tensor, shift: Tensor) -> Tensor:
+    """:func:`shift2d` of replicated borders, to the last bit."""
+    height, width = x.shape[2:]
+    shift = shift.to(torch.promote_types(shift.dtype, torch.float32))
+    limit = shift.new_tensor([width, height])
+    shift = torch.minimum(torch.maximum(shift, -limit), limit)
+    whole = shift.floor()
+    fraction = (shift - whole).to(x.dtype).flatten(0, 1).tolist()
+    moves = zip(whole.long().flatten(0, 1).tolist(), fraction, strict=True)
+    moved = x.new_empty(x.shape)
+    between, rest = x.new_empty(2, height, width)
+    sources, targets = x.contiguous().flatten(0, 1), moved.view(-1, height, width)
+    for source, target, ((dx, dy), (fx, fy)) in zip(sources, targets, moves, strict=True):
+        _move_rows(source, dy, fy, between, rest)
+        _move_rows(between.mT, dx, fx, target.mT, rest.mT)
+    return moved
+
+
+def _move_rows(x: Tensor, whole: int, fraction: float, out: Tensor, rest: Tensor) -> None:
+    """``out[i]`` is what lies ``whole + fraction`` rows behind ``x[i]``. Writes over ``rest``."""
+    height = len(x)
+    first, last = (min(max(row, 0), height) for row in (-whole, height - 1 - whole))
+    out[:first] = x[:1]
+    out[last:] = x[-1:]
+    if first < last:
+        near, far = x[first + whole : last + whole], x[first + whole + 1 : last + whole + 1]
+        step = torch.sub(far, near, out=rest[first:last]).mul_(fraction)
+        torch.add(near, step, out=out[first:last])
 
 
 def _shift_rows(x: Tensor, shift: Tensor, border: Border) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from paoncodec.layers import NoShift, PaLaConv2d, PredictedShift, StaticShift, shift2d
+from paoncodec.layers import shift as shift_module
 from paoncodec.layers.shift import PredictedShifter, StaticShifter, build_shifter
 
 
@@ -186,3 +187,21 @@ def test_a_bound_must_be_positive(bound: float) -> None:
 def test_an_unknown_shift_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'static'.*NoShift, StaticShift or PredictedShift"):
         PaLaConv2d(2, 2, 3, shift="static")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_one_channel_after_the_other_gives_the_same_bits(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = picture(2, 6, 5, 7, dtype=dtype)
+    shift = picture(2, 6, 2) * 4
+    shift[0, :4] = torch.tensor([[0, 0], [1, -2], [-7, 5], [-100, 100]])
+    moved = shift2d(x, shift)
+    monkeypatch.setattr(shift_module, "_LARGE_PLANE", 1)
+    assert torch.equal(shift2d(x, shift), moved)
+    monkeypatch.setattr(shift_module, "_shift_planes", None)
+    learned = shift2d(x, shift.requires_grad_())
+    assert torch.equal(learned, moved)
+    assert learned.requires_grad
+    with torch.no_grad():
+        assert shift2d(x, shift * torch.inf)[0, 0].isnan().any()
