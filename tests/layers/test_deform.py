@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from paoncodec.layers import ElementShift, Kind, PaLaConv2d, PaLaDeformConv2d
@@ -265,13 +266,13 @@ def test_one_call_for_the_degrees_that_both_polynomials_have(calls, degrees, out
 def test_a_large_batch_is_sampled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """By torchvision, which takes a workspace for all that it is given."""
     seen: list[int] = []
-    real = deform_module.deform_conv2d
+    real = torchvision.ops.deform_conv2d
 
     def counted(x: Tensor, *others: Tensor, **options: int) -> Tensor:
         seen.append(len(x))
         return real(x, *others, **options)
 
-    monkeypatch.setattr(deform_module, "deform_conv2d", counted)
+    monkeypatch.setattr(torchvision.ops, "deform_conv2d", counted)
     layer = randomised(PaLaDeformConv2d(2, 3, 3, shift=ElementShift(per_channel=True)))
     x = torch.randn(5, 2, 6, 6)
     whole = layer(x)
