@@ -12,9 +12,14 @@ from pathlib import Path
 
 from paoncodec import zoo
 from paoncodec.cards import Card, read_card, require_weights
-from paoncodec.errors import WeightsError
+from paoncodec.errors import UsageError, WeightsError
 
-__all__ = ["VisionCard", "list_vision_cards", "resolve_vision"]
+__all__ = ["DEFAULT_SCALE", "VisionCard", "default_vision", "list_vision_cards", "resolve_vision"]
+
+#: How many times larger pictures become where nothing else is said.
+DEFAULT_SCALE = 4
+#: What is taken for super-resolution where no model is named, by scale.
+_ENLARGERS = {2: "padenet-id-x2", 4: "padenet-id-x4"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,23 @@ def list_vision_cards(task: str | None = None) -> tuple[VisionCard, ...]:
     """
     cards = tuple(read_card(path, VisionCard) for path in sorted(folder().glob("*.json")))
     return tuple(card for card in cards if task in (None, card.task))
+
+
+def default_vision(task: str, scale: int | None = None) -> str:
+    """The name of the model that a task takes where none is named.
+
+    Args:
+        task: its name.
+        scale: of super-resolution; default :data:`DEFAULT_SCALE`.
+
+    Raises:
+        UsageError: no model ships for that.
+    """
+    name = _ENLARGERS.get(scale or DEFAULT_SCALE) if task == "superres" else None
+    if name is None:
+        what = f"--task {task}" + (f" --scale {scale}" if scale else "")
+        raise UsageError(f"no --model: none ships for {what}, so name one")
+    return name
 
 
 def resolve_vision(model: str | os.PathLike[str], task: str) -> Path:

@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from paoncodec import zoo
-from paoncodec.errors import WeightsError
-from paoncodec.vision_zoo import VisionCard, folder, list_vision_cards, resolve_vision
+from paoncodec.errors import UsageError, WeightsError
+from paoncodec.vision_zoo import (
+    VisionCard,
+    default_vision,
+    folder,
+    list_vision_cards,
+    resolve_vision,
+)
 
 
 def card(name: str, content: bytes, task: str = "superres") -> dict:
@@ -72,6 +78,19 @@ def test_damaged_cards_are_named(place: Path, wrong: dict) -> None:
     (place / "one.json").write_text(json.dumps({**card("one", b"one"), **wrong}))
     with pytest.raises(WeightsError, match=r"one\.json: damaged card"):
         list_vision_cards()
+
+
+def test_the_defaults_ship_and_are_of_their_scale() -> None:
+    cards = {card.name: card for card in list_vision_cards("superres")}
+    for scale in (2, 4):
+        assert cards[default_vision("superres", scale)].config["scale"] == scale
+    assert default_vision("superres") == default_vision("superres", 4)
+
+
+@pytest.mark.parametrize(("task", "scale"), [("superres", 3), ("segmentation", None)])
+def test_what_has_no_default_says_so(task: str, scale: int | None) -> None:
+    with pytest.raises(UsageError, match=f"none ships for --task {task}"):
+        default_vision(task, scale)
 
 
 def test_cards_hold_a_legal_name() -> None:

@@ -5,26 +5,30 @@
 The table, in Markdown, is of the result files of `paoncodec vision eval`, a row for each model and
 scale and a column for each set. Curves are of the held-out PSNR of each run, against steps and
 against minutes. With --picture, an original, crops of what each run's best weights make of it when
-it is reduced stand beside bicubic's; --box is left, top and side of the crop.
+it is reduced stand beside bicubic's; --box is left, top and side of the crop. --time prints the
+processor time of a training step, which other jobs on the machine change little.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from _common import run
 from PIL import Image, ImageDraw, ImageFont
 
 from paoncodec.errors import ImageError, UsageError
 from paoncodec.images import read_image, to_pil, write_image
 from paoncodec.training import RunDirectory
-from paoncodec.vision.superres import load_weights, upscale
+from paoncodec.vision.superres import NETWORKS, build, load_weights, upscale
 from paoncodec.vision.superres.metrics import figures_of
 from paoncodec.vision.superres.resize import enlarge, reduce
 
@@ -35,6 +39,8 @@ SIDE = 256
 GAP = 10
 TEXT_SIZE = 16
 LINE = 22
+#: Steps that are timed.
+_TIMED = 12
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
@@ -59,21 +65,37 @@ def _cell(means: dict[str, float] | None) -> str:
     return f"{means['psnr-rgb']:.2f}, {means['psnr-y']:.2f}, {means['ssim-y']:.4f}"
 
 
-def draw_curves(runs: Sequence[RunDirectory], path: Path) -> None:
-    """Held-out PSNR of each run, against steps and against minutes."""
+def draw_curves(runs: Sequence[RunDirectory], path: Path, minutes: bool = True) -> None:
+    """Held-out PSNR of each run, against steps and, with ``minutes``, against those."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    by_steps, by_minutes = figure.subplots(1, 2, sharey=True)
+    figure = Figure(figsize=(9 if minutes else 5.4, 3.6), layout="constrained")
+    axes = figure.subplots(1, 1 + minutes, sharey=True, squeeze=False)[0]
     for one in runs:
         seen = [r for r in one.records() if r.get("validation_psnr") is not None]
         psnr = [r["validation_psnr"] for r in seen]
-        by_steps.plot([r["step"] for r in seen], psnr, marker=".", label=one.path.name)
-        by_minutes.plot([r["seconds"] / 60 for r in seen], psnr, marker=".", label=one.path.name)
-    by_steps.set(xlabel="steps", ylabel="PSNR of held-out patches, RGB, dB")
-    by_minutes.set(xlabel="minutes")
-    by_steps.legend()
+        spent = ([r["step"] for r in seen], [r["seconds"] / 60 for r in seen])
+        for axis, along in zip(axes, spent, strict=False):
+            axis.plot(along, psnr, marker=".", label=one.path.name)
+    for axis, label in zip(axes, ("steps", "minutes"), strict=False):
+        axis.set(xlabel=label)
+    axes[0].set(ylabel="PSNR of held-out patches, RGB, dB")
+    axes[0].legend()
     figure.savefig(path, dpi=120)
+
+
+def step_seconds(network: str, scale: int) -> float:
+    """Processor time of forward and backward of 8 patches of 16×16, median of 12, one thread."""
+    torch.set_num_threads(1)
+    model = build(network, {"scale": scale}).train()
+    patches = torch.rand(8, 3, 16, 16) * 2 - 1
+    taken = []
+    for _ in range(_TIMED):
+        begun = time.process_time()
+        model(patches).square().mean().backward()
+        taken.append(time.process_time() - begun)
+        model.zero_grad()
+    return statistics.median(taken)
 
 
 def draw_crops(
@@ -114,19 +136,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--results", nargs="+", type=Path, default=[], help="of vision eval")
     parser.add_argument("--runs", nargs="+", type=Path, default=[], help="directories of runs")
+    parser.add_argument("--steps-only", action="store_true", help="minutes would mislead: no curve")
     parser.add_argument("--picture", type=Path, help="an original to show crops of")
     parser.add_argument("--box", nargs=3, type=int, default=(0, 0, 64), help="left, top, side")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the figures")
+    parser.add_argument("--time", nargs="+", choices=NETWORKS, default=[], help="a training step")
+    parser.add_argument("--scale", type=int, choices=(2, 4), default=4, help="of what is timed")
+    parser.add_argument("--out", type=Path, help="folder of the figures")
     options = parser.parse_args(argv)
+    for network in options.time:
+        print(f"{network}: {1000 * step_seconds(network, options.scale):.0f} ms a step")
+    if options.runs and options.out is None:
+        raise UsageError("no --out: name a folder for the figures")
     runs = [RunDirectory(path, resume=True) for path in options.runs]
     for one in runs:
         if not one.metrics_file.exists():
             raise UsageError(f"{one.path}: not the directory of a run that has begun")
-    options.out.mkdir(parents=True, exist_ok=True)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
     if options.results:
         print(table([json.loads(path.read_text(encoding="utf-8")) for path in options.results]))
     if runs:
-        draw_curves(runs, options.out / "superres_curves.png")
+        draw_curves(runs, options.out / "superres_curves.png", not options.steps_only)
     if runs and options.picture:
         left, top, side = options.box
         sheet = draw_crops(runs, read_image(options.picture), (left, top, side))

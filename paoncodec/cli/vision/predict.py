@@ -12,12 +12,12 @@ import click
 from paoncodec.cli.files import STREAM, check_output, input_file, write_output
 from paoncodec.cli.vision.foreign import refuse_foreign
 from paoncodec.errors import ImageError, UsageError
-from paoncodec.vision_zoo import resolve_vision
+from paoncodec.vision_zoo import default_vision, resolve_vision
 
 __all__ = ["predict"]
 
 _OWN = {
-    "superres": ("output", "tile", "halo", "force"),
+    "superres": ("output", "scale", "tile", "halo", "force"),
     "classification": ("resize", "top", "as_json"),
     "segmentation": ("output", "force"),
 }
@@ -28,9 +28,14 @@ _OWN = {
 @click.option("--task", type=click.Choice(list(_OWN)), required=True, help="What it is for.")
 @click.option(
     "--model",
-    required=True,
     metavar="MODEL",
-    help="Name in the zoo, or file that training has made.",
+    help="Name in the zoo, or file that training has made.  [default for superres: padenet-id-x4 "
+    "or, with --scale 2, padenet-id-x2]",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(["2", "4"]),
+    help="superres, in place of --model: how many times larger.  [default: 4]",
 )
 @click.option(
     "-o",
@@ -58,7 +63,8 @@ _OWN = {
 def predict(
     image: str,
     task: str,
-    model: str,
+    model: str | None,
+    scale: str | None,
     output: str | None,
     tile: int | None,
     halo: int | None,
@@ -79,6 +85,10 @@ def predict(
     segmentation: a volume of labels, of the same place.
     """
     refuse_foreign(task, _OWN)
+    if model is None:
+        model = default_vision(task, int(scale) if scale else None)
+    elif scale is not None:
+        raise UsageError("--scale and --model: a model has its own scale, give one of them")
     source = input_file(image)
     if "output" in _OWN[task]:
         if output is None:

@@ -111,6 +111,14 @@ def test_a_picture_becomes_larger(run, pictures: Path, weights: Path, tmp_path: 
     assert run(*words, "--force").exit_code == 0
 
 
+@pytest.mark.parametrize(("words", "size"), [([], (160, 192)), (["--scale", 2], (80, 96))])
+def test_what_ships_enlarges_at_once(run, pictures: Path, tmp_path: Path, words, size) -> None:
+    target = tmp_path / "big.png"
+    outcome = run("vision", "predict", *TASK, pictures / "0.png", "-o", target, *words)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert read_image(target).shape[1::-1] == size
+
+
 def test_pictures_stream(run, pictures: Path, weights: Path) -> None:
     data = (pictures / "0.png").read_bytes()
     outcome = run("vision", "predict", *TASK, "--model", weights, "-", "-o", "-", stdin=data)
@@ -128,6 +136,7 @@ def test_wrong_words_of_prediction(run, pictures: Path, weights: Path, tmp_path:
         ([text, "--model", weights, "-o", out], 3, "not a picture"),
         ([tmp_path / "clear.png", "--model", weights, "-o", out], 3, "transparency"),
         ([photo, "--model", weights, "-o", tmp_path / "big.jpg"], 2, "lossless"),
+        ([photo, "--model", weights, "-o", out, "--scale", 2], 2, "give one of them"),
     ):
         outcome = run("vision", "predict", *TASK, *words)
         assert (outcome.exit_code, outcome.stdout) == (code, b""), words
