@@ -43,13 +43,15 @@ class PaonImageFile(ImageFile.ImageFile):
 
     format = FORMAT
     format_description = "paoncodec"
+    #: What has not been decoded yet; None of a pickled image, whose pixels come with it.
+    _content: bytes | None = None
 
     def _open(self) -> None:
         from paoncodec.images import pillow_info
 
         if self.fp is None:
             raise OSError("no file to read")
-        self._content: bytes | None = self.fp.read()
+        self._content = self.fp.read()
         with _as_pillow_says():
             container = read(self._content)
             self.info.update(pillow_info(read_metadata(container)))

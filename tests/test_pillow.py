@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 import subprocess
 import sys
 import warnings
@@ -47,6 +49,20 @@ def test_save_is_encode_and_open_is_decode(rgba: Image.Image, suffix: str, tmp_p
         assert np.array_equal(np.asarray(image), np.asarray(expected))
         assert image.info == expected.info
     assert image.resize((4, 4)).size == (4, 4)  # its pixels outlive the file
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_images_are_pickled_and_copied(rgba: Image.Image, tmp_path: Path, loaded: bool) -> None:
+    rgba.save(tmp_path / "a.paon")
+    expected = np.asarray(paoncodec.decode(tmp_path / "a.paon"))
+    with Image.open(tmp_path / "a.paon") as image:
+        if loaded:
+            image.load()
+        pickled = pickle.loads(pickle.dumps(image))  # noqa: S301
+        for copied in (pickled, copy.deepcopy(image)):
+            copied.load()
+            assert np.array_equal(np.asarray(copied), expected)
+            assert copied.resize((4, 4)).size == (4, 4)
 
 
 def test_options(variable_weights: Path, rgba: Image.Image) -> None:

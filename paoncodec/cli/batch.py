@@ -104,8 +104,8 @@ def find_items(
 ) -> tuple[list[Item], int]:
     """The files of a folder to work on, by name, and how many are done already.
 
-    Outputs mirror the folder. Two files that differ in their suffix only keep it, before the new
-    one.
+    Outputs mirror the folder. Files whose outputs would have the same name keep their suffixes,
+    before the new one.
 
     Args:
         folder: to search; hidden files are passed over.
@@ -126,13 +126,9 @@ def find_items(
     if not names:
         hint = "" if recursive else "; --recursive searches the folders in it too"
         raise UsageError(f"{folder} holds no files to take ({', '.join(sorted(suffixes))}){hint}")
-    shared = Counter(name.with_suffix("") for name in names)
     items, done, existing = [], 0, 0
-    for name in names:
-        unique = shared[name.with_suffix("")] == 1
-        target = Path(output) / (
-            name.with_suffix(new_suffix) if unique else name.with_name(name.name + new_suffix)
-        )
+    for name, short in _outputs(names, new_suffix).items():
+        target = Path(output) / short
         source, there = folder / name, target.exists()
         existing += there
         if there and resume and target.stat().st_mtime >= source.stat().st_mtime:
@@ -232,6 +228,18 @@ def _work(task: _Task) -> _Outcome:
         said = str(error) if ours else f"{type(error).__name__}: {error}"
         code = error.exit_code if isinstance(error, PaonError) else PaonError.exit_code
         return _Outcome(item.name, error=" ".join(said.split()), exit_code=code)
+
+
+def _outputs(names: Sequence[Path], new_suffix: str) -> dict[Path, Path]:
+    """Each file's output, no two alike."""
+    outputs = {name: name.with_suffix(new_suffix) for name in names}
+    while True:
+        shared = Counter(outputs.values())
+        alike = [name for name in names if shared[outputs[name]] > 1]
+        if not alike:
+            return outputs
+        for name in alike:  # their new ones may be what another file's was
+            outputs[name] = name.with_name(name.name + new_suffix)
 
 
 def _names(folder: Path, suffixes: frozenset[str], recursive: bool) -> list[Path]:

@@ -160,6 +160,14 @@ def test_names_that_differ_in_their_suffix_keep_it(run, folder, tmp_path, quick)
     assert tree_of(tmp_path / "out") == {"a.png.bin", "a.bmp.bin", "b.bin"}
 
 
+def test_no_two_outputs_have_the_same_name(run, folder, tmp_path, quick):
+    """Also where the longer name of one is the shorter of another."""
+    Image.fromarray(pixels(3, 3)).save(folder / "a.bmp")
+    Image.fromarray(pixels(4, 4)).save(folder / "a.png.tif")
+    assert run("encode", folder, "-o", tmp_path / "out").exit_code == 0
+    assert tree_of(tmp_path / "out") == {"a.png.bin", "a.bmp.bin", "a.png.tif.bin", "b.bin"}
+
+
 def test_notes_of_pictures_are_told(run, folder, tmp_path, monkeypatch, tiny_weights):
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(folder / "b.gif", save_all=True, append_images=frames[1:])
