@@ -52,6 +52,8 @@ _WITH_METADATA = ("PNG", "TIFF", "WEBP", "JPEG")
 # A segment of a JPEG has 65533 bytes, with what it begins with.
 _JPEG_LIMITS = {"exif": 65533 - 6, "xmp": 65533 - 29}
 _XMP_TAG, _ICC_TAG = 700, 34675
+#: Where an ICC profile names the colour space of the samples (ICC.1, 7.2).
+_ICC_SPACE = slice(16, 20)
 
 #: Suffixes of the formats that are written, without the dot; all but JPEG keep every sample.
 FORMATS = tuple(_SAVE_OPTIONS)
@@ -250,6 +252,8 @@ def _held(metadata: Metadata, format: str) -> Metadata:
         for kind, data in found.items()
         if format in _WITH_METADATA and len(data) <= limits.get(kind, len(data))
     }
+    if format == "WEBP" and (metadata.icc or b"")[_ICC_SPACE] == b"GRAY":
+        del kept["icc"]  # its samples are RGB, which such a profile says nothing of
     if lost := [kind.upper() for kind in found if kind not in kept]:
         text = f"{format} does not hold the picture's {', '.join(lost)}: left out"
         warnings.warn(text, PictureWarning, stacklevel=2)

@@ -434,6 +434,15 @@ def test_what_a_format_does_not_hold_is_named(format: str, kinds: str) -> None:
     np.testing.assert_array_equal(read_picture(data).samples, picture.samples)
 
 
+def test_a_profile_of_grey_does_not_go_with_samples_of_colours() -> None:
+    profile = SRGB[:16] + b"GRAY" + SRGB[20:]
+    picture = Picture(BYTES[:, :, :1], None, Metadata(profile, exif_of("<", 1)))
+    with pytest.warns(PictureWarning, match="WEBP does not hold the picture's ICC"):
+        data = picture_bytes(picture, "webp")
+    assert read_picture(data).metadata == Metadata(exif=picture.metadata.exif)
+    assert read_picture(picture_bytes(picture, "png")).metadata == picture.metadata
+
+
 def test_metadata_too_long_for_a_jpeg_is_named_and_the_rest_written() -> None:
     samples = BYTES[:, :, :3]
     long = exif_of("<", 1) + bytes(65536)
