@@ -58,8 +58,13 @@ def test_trials_of_one_and_of_two_parts_are_measured(
     assert f"{min(losses):.4f}" in table[2]
 
 
-@pytest.mark.usefixtures("small_network")
-def test_a_step_takes_time(compare_recipes, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(compare_recipes, "_PROBE", 2)
+def test_what_both_probes_spend_beside_their_steps_drops_out(
+    compare_recipes, pictures, tmp_path, monkeypatch
+):
+    def fitted(recipe, folder):
+        assert not folder.exists()
+        return {}, 7 + 0.25 * recipe.train.steps
+
+    monkeypatch.setattr(compare_recipes, "fitted", fitted)
     recipe = compare_recipes.recipe_of({}, 0.013, str(pictures), 2, 0)
-    assert 0 < compare_recipes.seconds_a_step(recipe, tmp_path) < 60
+    assert compare_recipes.seconds_a_step(recipe, tmp_path) == 0.25
