@@ -24,6 +24,20 @@ def places(generator: torch.Generator, side: int, stride: int, size: int) -> Ten
     return wanted.flatten(1, 3)
 
 
+def assert_same(
+    ours: Tensor, theirs: Tensor, leaves: list[Tensor], generator: torch.Generator
+) -> None:
+    """Equal values, and equal gradients of all leaves."""
+    torch.testing.assert_close(ours, theirs)
+    pull = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
+    for mine, wanted in zip(
+        torch.autograd.grad(ours, leaves, pull),
+        torch.autograd.grad(theirs, leaves, pull),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, wanted)
+
+
 @pytest.mark.parametrize("part", [1, 2**20], ids=["image by image", "at once"])
 @pytest.mark.parametrize(("side", "stride", "groups"), [(3, 1, 1), (3, 2, 2), (1, 1, 2), (5, 1, 1)])
 def test_it_is_torchvisions_with_its_gradients(
@@ -37,14 +51,7 @@ def test_it_is_torchvisions_with_its_gradients(
     leaves = [leaf.requires_grad_() for leaf in (x, offset, weight)]
     ours = deform_by_places(*leaves, stride, groups)
     theirs = deform_conv2d(*leaves, stride=stride)
-    torch.testing.assert_close(ours, theirs)
-    pull = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
-    for mine, wanted in zip(
-        torch.autograd.grad(ours, leaves, pull),
-        torch.autograd.grad(theirs, leaves, pull),
-        strict=True,
-    ):
-        torch.testing.assert_close(mine, wanted)
+    assert_same(ours, theirs, leaves, generator)
 
 
 def test_a_tap_that_would_leave_is_held_at_the_border() -> None:
@@ -67,14 +74,7 @@ def test_a_border_is_as_if_the_last_pixels_were_repeated(border: int, stride: in
     ours = deform_by_places(*leaves, stride, border=border)
     wide = F.pad(x, (border,) * 4, mode="replicate")
     theirs = deform_conv2d(wide, *leaves[1:], stride=stride)
-    torch.testing.assert_close(ours, theirs)
-    pull = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
-    for mine, wanted in zip(
-        torch.autograd.grad(ours, leaves, pull),
-        torch.autograd.grad(theirs, leaves, pull),
-        strict=True,
-    ):
-        torch.testing.assert_close(mine, wanted)
+    assert_same(ours, theirs, leaves, generator)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (3, 1)])
