@@ -1,4 +1,5 @@
-"""What a file holds beside the latents: transparency and metadata, to sections and back."""
+"""What a file holds beside latents: transparency, samples that are kept as they are, and metadata,
+to sections and back."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from paoncodec.errors import MalformedStream, PictureWarning
 if TYPE_CHECKING:
     from paoncodec.images import Metadata, Picture, Samples
 
-__all__ = ["from_sections", "read_metadata", "to_sections"]
+__all__ = ["from_sections", "read_metadata", "read_samples", "to_sections"]
 
 _METADATA = {"icc": SectionKind.ICC, "exif": SectionKind.EXIF, "xmp": SectionKind.XMP}
 
@@ -29,11 +30,11 @@ def to_sections(picture: Picture, strip: bool) -> dict[int, bytes]:
     Warns:
         PictureWarning: metadata is too large, and left out.
     """
-    from paoncodec.images import alpha_bytes
+    from paoncodec.images import lossless_bytes
 
     sections: dict[int, bytes] = {}
     if picture.alpha is not None:
-        sections[SectionKind.ALPHA] = alpha_bytes(picture.alpha)
+        sections[SectionKind.ALPHA] = lossless_bytes(picture.alpha[:, :, None])
     for name, data in {} if strip else picture.metadata.items().items():
         if len(data) > METADATA_LIMIT:
             text = f"{len(data)} bytes of {name.upper()} left out: {METADATA_LIMIT} are allowed"
@@ -50,17 +51,27 @@ def from_sections(container: Container) -> tuple[Samples | None, Metadata]:
         MalformedStream: a payload holds something else; the field is the section's name, its
             offset counts from the start of the payload.
     """
-    from paoncodec.images import read_alpha
-
-    header, found = container.header, container.sections
     metadata = read_metadata(container)
-    if SectionKind.ALPHA not in found:
+    if SectionKind.ALPHA not in container.sections:
         return None, metadata
+    return read_samples(container, SectionKind.ALPHA)[:, :, 0], metadata
+
+
+def read_samples(container: Container, kind: SectionKind = SectionKind.SAMPLES) -> Samples:
+    """What a section of a verified file, samples or alpha, holds without loss: (H, W, C).
+
+    Raises:
+        MalformedStream: as `from_sections`.
+    """
+    from paoncodec.images import read_lossless
+
+    header = container.header
+    channels = 1 if kind is SectionKind.ALPHA else header.channels
+    shape = header.height, header.width, channels
     try:
-        alpha = read_alpha(found[SectionKind.ALPHA], header.height, header.width, header.depth)
+        return read_lossless(container.sections[kind], shape, header.depth)
     except ValueError as error:
-        raise MalformedStream("alpha", 0, str(error)) from error
-    return alpha, metadata
+        raise MalformedStream(section_name(kind), 0, str(error)) from error
 
 
 def read_metadata(container: Container) -> Metadata:

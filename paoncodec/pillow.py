@@ -10,9 +10,9 @@ reads its header, its metadata and all checksums; torch is imported, and the pic
 pixels are asked for.
 
 Options of `Image.save`: those of `paoncodec.encode` (`quality`, `model`, `target_bpp`,
-`target_psnr`, `target_size`, `strip`), and `icc_profile`, `exif` and `xmp` in place of those that
-the image has. What goes wrong while opening and loading is an OSError, as Pillow's users expect;
-saving raises what `paoncodec.encode` does.
+`target_psnr`, `target_size`, `lossless`, `strip`), and `icc_profile`, `exif` and `xmp` in place of
+those that the image has. What goes wrong while opening and loading is an OSError, as Pillow's users
+expect; saving raises what `paoncodec.encode` does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,15 @@ __all__ = ["FORMAT", "PaonImageFile"]
 FORMAT = "PAON"
 
 _EXTENSIONS = (".paon", ".bin")
-_ENCODER_OPTIONS = ("quality", "model", "target_bpp", "target_psnr", "target_size", "strip")
+_ENCODER_OPTIONS = (
+    "quality",
+    "model",
+    "target_bpp",
+    "target_psnr",
+    "target_size",
+    "lossless",
+    "strip",
+)
 _METADATA = ("icc_profile", "exif", "xmp")
 
 

@@ -16,8 +16,8 @@ from paoncodec.api import DEFAULT_MODEL
 from paoncodec.entropy import VALUE_LIMIT, SymbolModel
 
 HEIGHT, WIDTH = 64, 96
-#: Noise of 24 bits per pixel; what a codec spends on it is bounded by what storing it would take.
-MOST_BPP = 24.0
+#: Bits of the samples of a pixel, and what a file takes beside them: no picture takes more.
+MOST_BPP, BESIDE = 24, 250
 
 
 def text() -> np.ndarray:
@@ -39,6 +39,9 @@ def pictures() -> dict[str, np.ndarray]:
         "white": np.full((HEIGHT, WIDTH), 255),
         "checkerboard": (rows + columns) % 2 * 255,
         "blocks": (rows // 8 + columns // 8) % 2 * 255,
+        "checkerboard of 2": (rows // 2 + columns // 2) % 2 * 255,
+        "dots": (rows % 2 == 0) * (columns % 2 == 0) * 255,
+        "sparse dots": (rows % 3 == 0) * (columns % 3 == 0) * 255,
         "stripes": columns % 2 * 255,
         "bars": rows // 3 % 2 * 255,
     }
@@ -101,11 +104,10 @@ def default() -> CompressionModel:
 @pytest.mark.parametrize("name", PICTURES)
 def test_the_default_model_codes_anything(name: str, default: CompressionModel) -> None:
     picture = PICTURES[name]
-    data = paoncodec.encode(picture)
+    data = paoncodec.encode(picture, lossless=False)
     decoded = api.decode_picture(data)  # DecodeDesync, if a latent were another one
     assert decoded.samples.shape == picture.shape
     assert decoded.samples.dtype == picture.dtype
-    assert 8 * len(data) / (HEIGHT * WIDTH) < MOST_BPP
     with torch.inference_mode():
         rounded = default.reconstruct(enlarged(picture))
     expected = rounded[0, :, :HEIGHT, :WIDTH].permute(1, 2, 0).double().numpy()
@@ -113,6 +115,23 @@ def test_the_default_model_codes_anything(name: str, default: CompressionModel) 
         expected = expected.mean(axis=2, keepdims=True)
     peak = np.iinfo(picture.dtype).max
     assert np.abs(decoded.samples - peak * expected).max() <= peak / 255
+
+
+@pytest.mark.parametrize("quality", [1, 6])
+@pytest.mark.parametrize("name", PICTURES)
+def test_no_file_is_larger_than_its_picture(name: str, quality: float) -> None:
+    picture = PICTURES[name]
+    data = paoncodec.encode(picture, quality)
+    assert 8 * len(data) <= MOST_BPP * HEIGHT * WIDTH + 8 * BESIDE
+    if "samples" in paoncodec.info(data)["sections"]:
+        np.testing.assert_array_equal(api.decode_picture(data).samples, picture)
+        assert len(data) <= len(paoncodec.encode(picture, quality, lossless=False))
+
+
+def test_latents_alone_would_take_more(default: CompressionModel) -> None:
+    """So the bound above holds because samples may be kept as they are."""
+    data = paoncodec.encode(PICTURES["dots"], lossless=False)
+    assert 8 * len(data) > MOST_BPP * HEIGHT * WIDTH + 8 * BESIDE
 
 
 def test_the_default_model_needs_its_escapes(default: CompressionModel) -> None:
@@ -124,7 +143,7 @@ def test_the_default_model_needs_its_escapes(default: CompressionModel) -> None:
 
 @pytest.mark.parametrize("name", ["black", "noise", "checkerboard", "ramp of 16 bits"])
 def test_latents_beyond_every_table_are_escaped(name: str, wild_weights: Path) -> None:
-    data = paoncodec.encode(PICTURES[name], model=wild_weights)
+    data = paoncodec.encode(PICTURES[name], model=wild_weights, lossless=False)
     assert paoncodec.decode(data, model=wild_weights).size == (WIDTH, HEIGHT)
     with torch.inference_mode():
         assert escapes(enlarged(PICTURES[name]), api.load_codec(wild_weights))

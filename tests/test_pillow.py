@@ -78,6 +78,10 @@ def test_options(variable_weights: Path, rgba: Image.Image) -> None:
     stripped = io.BytesIO()
     rgba.save(stripped, "PAON", strip=True)
     assert set(paoncodec.info(stripped.getvalue())["sections"]) == {"z", "y", "alpha"}
+    kept = io.BytesIO()
+    rgba.save(kept, "PAON", lossless=True)
+    with Image.open(kept) as image:
+        assert np.array_equal(np.asarray(image), np.asarray(rgba))
     with pytest.raises(UsageError, match="quality 9"):
         rgba.save(io.BytesIO(), "PAON", model=variable_weights, quality=9)
 

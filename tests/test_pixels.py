@@ -17,7 +17,7 @@ from paoncodec.bitstream import Header, SectionKind, read, write
 from paoncodec.coding import strips
 from paoncodec.coding.exact_codec import ExactCodec
 from paoncodec.errors import DecodeDesync, UsageError
-from paoncodec.images import Metadata, Picture, alpha_bytes
+from paoncodec.images import Metadata, Picture, lossless_bytes
 
 REGIONS = [(0, 0, 250, 270), (0, 0, 1, 1), (249, 269, 1, 1), (17, 33, 100, 63), (240, 0, 10, 270)]
 
@@ -170,6 +170,14 @@ def test_a_region_costs_what_it_shows(
     assert seen == [(2 + 2 * 2) ** 2]
 
 
+def test_a_region_has_four_numbers(photo: np.ndarray, variable_weights: Path) -> None:
+    data = paoncodec.encode(photo, model=variable_weights)
+    with pytest.raises(UsageError, match=r"region \(1, 2, 3\): give x, y, width and height"):
+        paoncodec.decode(data, model=variable_weights, region=(1, 2, 3))
+    with pytest.raises(UsageError, match="max_pixels 0: must be at least 1"):
+        paoncodec.decode(data, model=variable_weights, max_pixels=0)
+
+
 @pytest.mark.parametrize(
     "region",
     [(0, 0, 251, 1), (0, 0, 1, 271), (-1, 0, 2, 2), (5, -1, 2, 2), (0, 0, 0, 1), (9, 9, 9, -9)],
@@ -239,7 +247,7 @@ def spoiled(what: str, header: Header, sections: dict[int, bytes]) -> bytes:
     if what == "latents":
         header = replace(header, latents_crc=header.latents_crc ^ 1)
     if what == "transparency":
-        sections = sections | {SectionKind.ALPHA: alpha_bytes(np.zeros((270, 250), np.uint8))}
+        sections = sections | {SectionKind.ALPHA: lossless_bytes(np.zeros((270, 250, 1), np.uint8))}
     if what == "metadata":
         sections = {kind: data for kind, data in sections.items() if kind != SectionKind.ICC}
     if what == "cannot be decoded":

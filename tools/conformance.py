@@ -6,9 +6,9 @@ python tools/conformance.py make NAME ... --reason TEXT --replace
 
 A stream of tests/conformance is a `.bin` file, the integer latents and samples that it decodes to
 (`.npz`), and what else it holds (`.json`), with the reason why it was made. Later releases must
-find the same: latents, alpha and metadata exactly, samples to one level of 8 bits. To replace a
-stream is to break files that people have: it takes --replace, and its reason is added to the
-earlier ones. Weights are never replaced.
+find the same: latents, alpha and metadata exactly, and samples to one level of 8 bits, or exactly
+where a stream keeps them without loss. To replace a stream is to break files that people have: it
+takes --replace, and its reason is added to the earlier ones. Weights are never replaced.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from torch import nn
 import paoncodec
 from paoncodec import api, codecs, zoo
 from paoncodec.beside import to_sections
-from paoncodec.bitstream import Header, SectionKind, lowest_version, read, write
+from paoncodec.bitstream import Container, Header, SectionKind, lowest_version, read, write
 from paoncodec.coding.exact_codec import ExactCodec
 from paoncodec.entropy import Reader, SymbolModel
 from paoncodec.errors import PaonError, UsageError
-from paoncodec.images import Metadata, Picture, Samples
+from paoncodec.images import Metadata, Picture, Samples, lossless_bytes
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "conformance"
 
@@ -85,6 +85,8 @@ class Case:
             or "noise" (which PNG does).
         metadata: whether there are a profile, EXIF and XMP.
         quality: for a variable rate.
+        kept: which samples the stream keeps without loss, in place of latents: none, "drawing"
+            (which WebP holds in the fewest bytes, in 8 bits) or "noise" (which PNG does).
     """
 
     weights: str
@@ -94,6 +96,7 @@ class Case:
     alpha: str = ""
     metadata: bool = False
     quality: float = 4.0
+    kept: str = ""
 
 
 CASES: Mapping[str, Case] = {
@@ -108,9 +111,14 @@ CASES: Mapping[str, Case] = {
     "mbt-2018-v2": Case("mbt-2018", (30, 65), depth=16),
     "elic-paon-v2": Case("elic-paon", (50, 70), depth=16, alpha="disc", metadata=True),
     "elic-2022-v2": Case("elic-2022", (20, 65), alpha="noise"),
+    "lossless-v3": Case("mbt-paon", (50, 70), kept="drawing", alpha="disc", metadata=True),
+    "lossless-grey-v3": Case("mbt-paon", (19, 23), channels=1, kept="noise"),
+    "lossless-16-v3": Case("mbt-paon", (20, 31), depth=16, kept="noise", alpha="noise"),
+    "lossless-grey-16-v3": Case("mbt-paon", (1, 17), channels=1, depth=16, kept="noise"),
 }
 
-#: Arrays of a stream that must be the same for ever; samples may differ by a level of 8 bits.
+#: Arrays of a stream that must be the same for ever; samples that are made of latents may differ by
+#: a level of 8 bits.
 _EXACT = ("y", "z", "alpha")
 
 
@@ -119,7 +127,8 @@ class Observed:
     """What a stream decodes to.
 
     Attributes:
-        arrays: ``y`` and ``z`` (integers), ``samples`` (H, W, C) and, if there is one, ``alpha``.
+        arrays: ``y`` and ``z`` (integers), but of samples that are kept without loss; ``samples``
+            (H, W, C) and, if there is one, ``alpha``.
         facts: what `paoncodec info` says, and the SHA-256 of each kind of metadata.
     """
 
@@ -134,19 +143,25 @@ def observe(data: bytes, weights: Path) -> Observed:
         PaonError: it cannot be decoded.
     """
     container = read(data)
-    codec, _ = codecs.load_weights(weights)
     picture = api.decode_picture(data, model=weights)
+    arrays: dict[str, npt.NDArray[Any]] = {"samples": picture.samples}
+    if SectionKind.SAMPLES not in container.sections:
+        arrays |= _observed_latents(container, weights)
+    if picture.alpha is not None:
+        arrays["alpha"] = picture.alpha
+    described = {name: sha256(text).hexdigest() for name, text in picture.metadata.items().items()}
+    return Observed(arrays, {**api.info(data), "metadata": described})
+
+
+def _observed_latents(container: Container, weights: Path) -> dict[str, npt.NDArray[np.int16]]:
+    codec, _ = codecs.load_weights(weights)
     header, factor = container.header, codec.downsampling_factor
     shape = -(-header.height // factor), -(-header.width // factor)
     y_string, z_string = (container.sections[kind] for kind in (SectionKind.Y, SectionKind.Z))
     y, _ = codec.exact().decode(y_string, z_string, shape)
     tables = np.repeat(np.arange(len(codec.z_tables)), shape[0] * shape[1])
     z = Reader(SymbolModel(codec.z_tables), z_string, "z")(tables).reshape(-1, *shape)
-    arrays = {"y": y.numpy().astype(np.int16), "z": z.astype(np.int16), "samples": picture.samples}
-    if picture.alpha is not None:
-        arrays["alpha"] = picture.alpha
-    described = {name: sha256(text).hexdigest() for name, text in picture.metadata.items().items()}
-    return Observed(arrays, {**api.info(data), "metadata": described})
+    return {"y": y.numpy().astype(np.int16), "z": z.astype(np.int16)}
 
 
 def differences(expected: Observed, found: Observed) -> list[str]:
@@ -155,7 +170,8 @@ def differences(expected: Observed, found: Observed) -> list[str]:
     if expected.arrays.keys() != found.arrays.keys():
         said.append(f"arrays: {sorted(found.arrays)}, expected {sorted(expected.arrays)}")
     for name in expected.arrays.keys() & found.arrays.keys():
-        said += _array_differences(name, expected.arrays[name], found.arrays[name])
+        exact = name in _EXACT or "y" not in expected.arrays
+        said += _array_differences(name, expected.arrays[name], found.arrays[name], exact)
     for name in sorted(expected.facts.keys() | found.facts.keys()):
         was, is_now = expected.facts.get(name), found.facts.get(name)
         if not (is_now == was and name in expected.facts and name in found.facts):
@@ -163,13 +179,15 @@ def differences(expected: Observed, found: Observed) -> list[str]:
     return said
 
 
-def _array_differences(name: str, was: npt.NDArray[Any], now: npt.NDArray[Any]) -> list[str]:
+def _array_differences(
+    name: str, was: npt.NDArray[Any], now: npt.NDArray[Any], exact: bool
+) -> list[str]:
     if (was.dtype, was.shape) != (now.dtype, now.shape):
         return [f"{name}: {now.dtype} {now.shape}, expected {was.dtype} {was.shape}"]
     with np.errstate(invalid="ignore"):  # infinity less infinity is NaN
         distance = np.abs(was.astype(np.float64) - now.astype(np.float64))
     level = 257 if was.dtype == np.uint16 else 1
-    allowed = 0 if name in _EXACT else level
+    allowed = 0 if exact else level
     # Every distance is asked to be small: one that is NaN is not, though it is not large either.
     wrong = ~(distance <= allowed)
     if not wrong.any():
@@ -228,7 +246,8 @@ def make(name: str, reason: str, replace: bool = False, folder: Path = FOLDER) -
         reasons = json.loads(about.read_text(encoding="utf-8"))["reasons"]
     case = CASES[name]
     weights = _weights(case.weights, folder / "weights")
-    data = _stream(case, weights, zlib.crc32(name.encode()))
+    seed = zlib.crc32(name.encode())
+    data = _lossless_stream(case, weights, seed) if case.kept else _stream(case, weights, seed)
     found = observe(data, weights)
     _require_lively(found.arrays["samples"])
     arrays = BytesIO()
@@ -318,20 +337,39 @@ def _stream(case: Case, weights: Path, seed: int) -> bytes:
     z[-1, 0, 0] = -4095
     shown = torch.from_numpy(z) + _medians(codec)[:, None, None]
     coded = codec.exact().encode(torch.from_numpy(y), shown)
-    beside = to_sections(_frame(case, seed), strip=False)
+    latents: dict[int, bytes] = {SectionKind.Z: coded.z, SectionKind.Y: coded.y}
+    return _file(case, weights, seed, latents, coded.digest)
+
+
+def _lossless_stream(case: Case, weights: Path, seed: int) -> bytes:
+    """A file of random samples."""
+    rng = np.random.default_rng(seed)
+    peak = 2**case.depth - 1
+    shape = (*case.size, case.channels)
+    samples = rng.integers(0, peak, shape, endpoint=True)
+    if case.kept == "drawing":
+        rows, columns = np.indices(case.size) // 9
+        samples = samples[rows, columns]
+    kept = lossless_bytes(samples.astype(f"u{case.depth // 8}"))
+    return _file(case, weights, seed, {SectionKind.SAMPLES: kept}, 0)
+
+
+def _file(case: Case, weights: Path, seed: int, content: Mapping[int, bytes], digest: int) -> bytes:
+    """A file of latents or samples, and what the case has beside them."""
+    sections = {**content, **to_sections(_frame(case, seed), strip=False)}
     found = zoo.resolve(weights)
     header = Header(
         model=found.name,
         weights_id=found.identity,
-        width=width,
-        height=height,
+        width=case.size[1],
+        height=case.size[0],
         channels=case.channels,
         quality=found.quality or case.quality,
-        latents_crc=coded.digest,
-        version=lowest_version(case.depth, beside),
+        latents_crc=digest,
+        version=lowest_version(case.depth, sections),
         depth=case.depth,
     )
-    return write(header, {SectionKind.Z: coded.z, SectionKind.Y: coded.y} | beside)
+    return write(header, sections)
 
 
 def _frame(case: Case, seed: int) -> Picture:

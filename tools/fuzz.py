@@ -42,7 +42,9 @@ _SIDE_BYTES = 2
 
 def file(data: bytes) -> None:
     """A file of these bytes."""
-    paoncodec.decode(data, model=_WEIGHTS, max_pixels=2**20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        paoncodec.decode(data, model=_WEIGHTS, max_pixels=2**20)
 
 
 def latents(data: bytes) -> None:

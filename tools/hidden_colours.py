@@ -30,7 +30,7 @@ def disc(height: int, width: int) -> npt.NDArray[np.uint8]:
 
 def latent_bytes(pixels: npt.NDArray[np.uint8], model: str) -> int:
     """Bytes of z and y in the picture's file."""
-    sections = api.info(api.encode(pixels, model=model))["sections"]
+    sections = api.info(api.encode(pixels, model=model, lossless=False))["sections"]
     return int(sections["z"] + sections["y"])
 
 

@@ -1,13 +1,14 @@
 """The file: a header, then the payloads of its sections, then nothing.
 
     header | payload of z | payload of y | payloads of what else there is
+    header | payloads of what else there is, samples among it
 
 docs/format.md is the normative description.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from zlib import crc32
@@ -29,7 +30,7 @@ from paoncodec.errors import LimitExceeded, MalformedStream, TruncatedStream, Un
 __all__ = ["Container", "Limits", "Sniff", "read", "sniff", "write"]
 
 
-_REQUIRED = (SectionKind.Z, SectionKind.Y)
+_LATENTS = (SectionKind.Z, SectionKind.Y)
 
 
 class Sniff(Enum):
@@ -81,10 +82,11 @@ def write(header: Header, sections: Mapping[int, bytes]) -> bytes:
     The section table is computed here: what `header.sections` holds is not used.
 
     Raises:
-        ValueError: z or y is missing, a section is too long, or not of the header's version.
+        ValueError: there is neither samples nor both z and y, or something of both; a section is
+            too long, or not of the header's version.
     """
-    if not set(_REQUIRED) <= set(sections):
-        raise ValueError(f"sections are {list(sections)}, z and y must be among them")
+    if problem := _incomplete(sections):
+        raise ValueError(f"sections are {list(sections)}: {problem}")
     payloads = {kind: sections[kind] for kind in sorted(sections)}
     table = tuple(Section(kind, len(data), crc32(data)) for kind, data in payloads.items())
     return b"".join([pack(replace(header, sections=table)), *payloads.values()])
@@ -119,12 +121,26 @@ def _check_limits(header: Header, limits: Limits) -> None:
 def _check_complete(header: Header) -> None:
     start = offset_of(header, "sections")
     found = {section.kind for section in header.sections}
-    for needed in _REQUIRED:
-        if needed not in found:
-            raise MalformedStream("sections", start, f"section {section_name(needed)} is missing")
+    if problem := _incomplete(found):
+        raise MalformedStream("sections", start, problem)
+    if SectionKind.SAMPLES in found and header.latents_crc:
+        offset = offset_of(header, "latents_crc")
+        raise MalformedStream(
+            "latents_crc", offset, f"is {header.latents_crc:08x}, legal is 0 without latents"
+        )
     for kind in found:
         if kind not in list(SectionKind) and not is_ignorable(kind):
             raise UnsupportedSection(kind, start)
+
+
+def _incomplete(kinds: Collection[int]) -> str | None:
+    """What is wrong with sections of these kinds: a file has the picture's latents or its samples,
+    one of the two and the whole of it."""
+    if SectionKind.SAMPLES in kinds:
+        extra = [section_name(kind) for kind in _LATENTS if kind in kinds]
+        return f"section {extra[0]} beside samples" if extra else None
+    missing = [section_name(kind) for kind in _LATENTS if kind not in kinds]
+    return f"section {missing[0]} is missing" if missing else None
 
 
 def _check_length(header: Header, have: int) -> None:

@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 MAGIC = b"PAON"
-VERSION = 2
+VERSION = 3
 
 # Lengths and sizes stay below 2^31 so that a reader in any language can keep them in an int32.
 _MAX_INT32 = 2**31 - 1
@@ -66,13 +66,14 @@ class SectionKind(IntEnum):
     Z = 1
     Y = 2
     ALPHA = 3
+    SAMPLES = 4
     ICC = 128
     EXIF = 129
     XMP = 130
 
 
 _FIRST_IGNORABLE = 128
-_ALWAYS_THERE = (SectionKind.Z, SectionKind.Y)
+_LATENTS = (SectionKind.Z, SectionKind.Y)
 
 
 def is_ignorable(kind: int) -> bool:
@@ -243,7 +244,7 @@ class Header:
         latents_crc: CRC-32 of the integer latents.
         sections: the section table; `container.write` fills it.
         version: format version; 1 can hold neither another depth than 8 nor other sections than z
-            and y. `lowest_version` tells which one a picture needs.
+            and y, 2 no samples. `lowest_version` tells which one a picture needs.
         depth: bits per sample, 8 or 16.
     """
 
@@ -267,7 +268,10 @@ class Header:
 
 def lowest_version(depth: int, kinds: Iterable[int]) -> int:
     """The format version that a file needs: the older it is, the more releases read it."""
-    return 1 if depth == 8 and set(kinds) <= set(_ALWAYS_THERE) else 2
+    found = set(kinds)
+    if SectionKind.SAMPLES in found:
+        return 3
+    return 1 if depth == 8 and found <= set(_LATENTS) else 2
 
 
 def round_quality(quality: float) -> float:
@@ -305,9 +309,11 @@ def unpack(data: bytes) -> Header:
 
 def _check_version(values: Mapping[str, Any]) -> None:
     for index, section in enumerate(values["sections"]):
-        if values["version"] < lowest_version(8, [section.kind]):
+        version, needed = values["version"], lowest_version(8, [section.kind])
+        if version < needed:
             before = Header(**{**values, "sections": values["sections"][:index]})
-            reason = f"{section_name(section.kind)} in a file of version 1 (legal: z, y)"
+            name = section_name(section.kind)
+            reason = f"{name} in a file of version {version} (legal: {needed} or later)"
             start = offset_of(before, "header_crc")
             raise MalformedStream(f"sections[{index}].kind", start, reason)
 

@@ -46,6 +46,11 @@ __all__ = ["encode"]
     help="Name of shipped weights, or a weights file. With a target it may be given several times, "
     f"for models of one quality each.  [default: {api.DEFAULT_MODEL}]",
 )
+@click.option(
+    "--lossless/--lossy",
+    default=None,
+    help="Keep all samples as they are, or never.  [default: where that takes less]",
+)
 @click.option("--strip", is_flag=True, help="Leave out the colour profile, EXIF and XMP.")
 @click.option("--verify", is_flag=True, help="Decode what was made before it is written.")
 @max_memory_option
@@ -61,6 +66,7 @@ def encode(
     target_size: int | None,
     target_psnr: float | None,
     models: tuple[str, ...],
+    lossless: bool | None,
     strip: bool,
     verify: bool,
     max_memory: int | None,
@@ -73,7 +79,8 @@ def encode(
 
     Pictures of any size, in any format that Pillow reads: grey, RGB, palettes and CMYK (made sRGB),
     transparency, 16 bits of PNG and TIFF. Colour profile, EXIF and XMP are kept, and so is
-    transparency, without loss. Of an animation the first frame is taken.
+    transparency, without loss. Of an animation the first frame is taken. What is smaller without
+    loss, as many drawings and screenshots are, is kept without loss.
 
     A target is met by a search over the qualities of the model, or among several models.
 
@@ -81,7 +88,7 @@ def encode(
     of the others; the exit code is then that of the first such file.
     """
     targets = {"target_bpp": target_bpp, "target_size": target_size, "target_psnr": target_psnr}
-    work = _Encode(quality, models, targets, strip, verify, max_memory)
+    work = _Encode(quality, models, targets, lossless, strip, verify, max_memory)
     if Path(image).is_dir():
         items, done = find_items(
             Path(image),
@@ -110,9 +117,11 @@ def encode(
     facts = api.info(data)
     if len(models) > 1:
         click.echo(f"nearest of {len(models)} models: {facts['model']}", err=True)
+    kept = "samples" in facts["sections"]
+    how = "lossless" if kept else f"quality {facts['quality']:g}"
     click.echo(
         f"{facts['width']}x{facts['height']} px -> {len(data)} bytes ({facts['bpp']:.3f} bpp, "
-        f"quality {facts['quality']:g}) in {seconds:.2f} s",
+        f"{how}) in {seconds:.2f} s",
         err=True,
     )
 
@@ -124,6 +133,7 @@ class _Encode:
     quality: float | None
     models: tuple[str, ...]
     targets: dict[str, Any]
+    lossless: bool | None
     strip: bool
     verify: bool
     max_memory: int | None
@@ -136,6 +146,7 @@ class _Encode:
             self.quality,
             models,
             **self.targets,
+            lossless=self.lossless,
             strip=self.strip,
             verify=self.verify,
             max_memory=self.max_memory,

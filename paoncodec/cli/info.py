@@ -78,11 +78,16 @@ def _table(facts: Mapping[str, Any]) -> str:
         "size": f"{facts['bytes']} bytes, {facts['bpp']:.3f} bpp ("
         + ", ".join(f"{name} {count}" for name, count in parts)
         + ")",
-        "quality": f"{facts['quality']:g}",
-        "model": facts["model"],
-        "weights": f"{facts['weights_id']} (first 8 bytes of their SHA-256)",
-        "latents": f"{facts['latents_crc']} (CRC-32)",
     }
+    if "samples" in facts["sections"]:
+        rows["quality"] = "lossless"
+    else:
+        rows |= {
+            "quality": f"{facts['quality']:g}",
+            "model": facts["model"],
+            "weights": f"{facts['weights_id']} (first 8 bytes of their SHA-256)",
+            "latents": f"{facts['latents_crc']} (CRC-32)",
+        }
     if "bits" in facts:
         whole = sum(facts["bits"].values()) or 1.0
         rows["bits"] = ", ".join(

@@ -107,7 +107,8 @@ class PaonCoder:
         return facts
 
     def encode(self, picture: Pixels, quality: float) -> bytes:
-        return api.encode(picture, quality, self.model)
+        # It is the model that is measured, also where keeping the samples would take less.
+        return api.encode(picture, quality, self.model, lossless=False)
 
     def decode(self, path: Path) -> Pixels:
         return read_image(api.decode(path, model=self.model))

@@ -47,7 +47,7 @@ def observe(model: api.ModelSource) -> tuple[bytes, dict[str, Any]]:
         The file, and ``quality``, ``bytes``, ``latents_crc`` (hexadecimal) and ``psnr`` in dB.
     """
     # Without its colour profile: what is measured is the picture.
-    data = api.encode(PICTURE, model=model, strip=True)
+    data = api.encode(PICTURE, model=model, lossless=False, strip=True)
     facts = api.info(data)
     recorded = {name: facts[name] for name in ("quality", "bytes", "latents_crc")}
     return data, {**recorded, "psnr": round(_psnr(data, model), 4)}

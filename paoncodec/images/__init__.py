@@ -1,9 +1,10 @@
 """Pictures in and out. Training crops are in `paoncodec.images.crops`, which imports torch."""
 
 from paoncodec.images.difference import psnr
+from paoncodec.images.lossless import lossless_bytes, mostly_flat, read_lossless
 from paoncodec.images.picture import Metadata, Picture, Samples
 from paoncodec.images.reading import ImageSource, read_image, read_picture
-from paoncodec.images.transparency import alpha_bytes, fill_hidden, read_alpha
+from paoncodec.images.transparency import fill_hidden
 from paoncodec.images.writing import (
     FORMATS,
     check_format,
@@ -22,15 +23,16 @@ __all__ = [
     "Metadata",
     "Picture",
     "Samples",
-    "alpha_bytes",
     "check_format",
     "fill_hidden",
     "image_bytes",
+    "lossless_bytes",
+    "mostly_flat",
     "picture_bytes",
     "pillow_info",
     "psnr",
-    "read_alpha",
     "read_image",
+    "read_lossless",
     "read_picture",
     "to_pil",
     "to_samples",

@@ -55,18 +55,16 @@ def deep_samples(image: ImageFile.ImageFile) -> npt.NDArray[np.uint16]:
     Returns:
         uint16 (H, W, C): grey (1), grey and alpha (2), RGB (3) or RGBA (4).
     """
-    raw, format = _raw_mode(image), str(image.format)
+    raw, kind = _raw_mode(image), type(image)
     content = _content(image) if raw not in _GREYS else b""
     image.load()
     if raw in _GREYS:
         return np.asarray(image).astype(np.uint16)[:, :, np.newaxis]
     if raw == _GREY_ALPHA:
-        return (
-            np.ascontiguousarray(_unpacked(content, format, "RGBA")).view(">u2").astype(np.uint16)
-        )
+        return np.ascontiguousarray(_unpacked(content, kind, "RGBA")).view(">u2").astype(np.uint16)
     base, order = raw.split(";")
     high = np.asarray(image).astype(np.uint16) << np.uint16(8)
-    low = _unpacked(content, format, f"{base};{_OTHER_BYTE[order]}")
+    low = _unpacked(content, kind, f"{base};{_OTHER_BYTE[order]}")
     return (high | low)[:, :, : _COLOURS[base]]
 
 
@@ -89,10 +87,8 @@ def _content(image: ImageFile.ImageFile) -> bytes:
     return content
 
 
-def _unpacked(content: bytes, format: str, raw: str) -> npt.NDArray[np.uint8]:
-    with Image.open(io.BytesIO(content), formats=[format]) as again:
-        if not isinstance(again, ImageFile.ImageFile):
-            raise ValueError("it is no image file")
+def _unpacked(content: bytes, kind: type[ImageFile.ImageFile], raw: str) -> npt.NDArray[np.uint8]:
+    with kind(io.BytesIO(content)) as again:
         again.tile = [
             tile._replace(args=(raw, *tile.args[1:]) if isinstance(tile.args, tuple) else raw)
             for tile in again.tile

@@ -308,6 +308,7 @@ def _plain_array(array: Samples) -> npt.NDArray[np.uint8]:
 
 
 def _from_array(array: Samples) -> Picture:
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype not in (np.uint8, np.uint16):
         raise ImageError(
             f"array of {array.dtype}: samples must be uint8, 0..255, or uint16, 0..65535 "

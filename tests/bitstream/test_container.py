@@ -26,6 +26,7 @@ from paoncodec.bitstream import (
     unpack,
     write,
 )
+from paoncodec.bitstream.header import offset_of
 from paoncodec.errors import (
     LimitExceeded,
     MalformedStream,
@@ -191,7 +192,45 @@ def test_version_1_holds_the_latents_alone():
         replace(HEADER, depth=16)
 
 
-@pytest.mark.parametrize("kind", [4, 127])
+VERSION_3 = replace(HEADER, version=3, latents_crc=0)
+
+
+def test_samples_stand_in_place_of_the_latents():
+    sections = {SectionKind.SAMPLES: b"samples", SectionKind.ALPHA: b"alpha"}
+    data = write(VERSION_3, sections)
+    assert data.endswith(b"alphasamples")
+    assert read(data).sections == sections
+    for kind in (Z, Y):
+        with pytest.raises(ValueError, match=f"section {kind.name.lower()} beside samples"):
+            write(VERSION_3, {**sections, kind: b""})
+        table = tuple(Section(k, 0, 0) for k in sorted([kind, SectionKind.SAMPLES]))
+        error = refusal(pack(replace(VERSION_3, sections=table)))
+        assert error.field == "sections"
+        assert error.reason == f"section {kind.name.lower()} beside samples"
+
+
+def test_without_latents_there_is_no_checksum_of_them():
+    error = refusal(write(replace(VERSION_3, latents_crc=7), {SectionKind.SAMPLES: b""}))
+    assert (error.field, error.reason) == (
+        "latents_crc",
+        "is 00000007, legal is 0 without latents",
+    )
+    assert error.offset == offset_of(VERSION_3, "latents_crc")
+
+
+def test_samples_are_of_version_3():
+    with pytest.raises(ValueError, match="version: 2 is too low"):
+        write(replace(VERSION_3, version=2), {SectionKind.SAMPLES: b""})
+    data = bytearray(write(VERSION_3, {SectionKind.SAMPLES: b""}))
+    data[4] = 2
+    end = nbytes(read(write(VERSION_3, {SectionKind.SAMPLES: b""})).header) - 4
+    data[end : end + 4] = crc32(data[:end]).to_bytes(4, "little")
+    error = refusal(bytes(data))
+    assert error.field == "sections[0].kind"
+    assert error.reason == "samples in a file of version 2 (legal: 3 or later)"
+
+
+@pytest.mark.parametrize("kind", [5, 127])
 def test_an_unknown_section_that_belongs_to_the_picture_is_refused(kind):
     error = refusal(write(VERSION_2, {**PAYLOADS, kind: b"what"}))
     assert isinstance(error, UnsupportedSection)

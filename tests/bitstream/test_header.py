@@ -164,7 +164,7 @@ def test_values_at_their_bounds(name, value, encoded):
     ("name", "value"),
     [
         ("version", 0),
-        ("version", 3),
+        ("version", 4),
         ("model", ""),
         ("model", "9" * 33),
         ("model", "Model"),
@@ -249,12 +249,12 @@ def test_illegal_table_entries_are_refused_by_name_and_offset(second, field, ins
     assert (caught.value.field, caught.value.offset) == (field, offset)
 
 
-@pytest.mark.parametrize("version", [3, 255])
+@pytest.mark.parametrize("version", [4, 255])
 @pytest.mark.parametrize("rest", [b"", b"\xff" * 50, by_hand()[5:]])
 def test_a_later_version_is_told_from_damage(version, rest):
     with pytest.raises(UnsupportedVersion) as caught:
         unpack(b"PAON" + bytes([version]) + rest)
-    assert (caught.value.found, caught.value.newest, caught.value.offset) == (version, 2, 4)
+    assert (caught.value.found, caught.value.newest, caught.value.offset) == (version, 3, 4)
 
 
 def test_version_2_has_the_depth_before_the_crc():
@@ -274,6 +274,7 @@ def test_version_2_has_the_depth_before_the_crc():
 def test_the_lowest_version(depth, kinds, version):
     assert lowest_version(depth, kinds) == version
     assert lowest_version(depth, [*kinds, SectionKind.EXIF]) == 2
+    assert lowest_version(depth, [SectionKind.SAMPLES]) == 3
 
 
 def test_every_flipped_bit_is_found():

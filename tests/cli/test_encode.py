@@ -29,8 +29,9 @@ def quick(monkeypatch, sound_file):
     """No codec is run: `api.encode` gives the sound file. The calls it has had."""
     calls = []
 
-    def encode(*arguments, **targets):
-        calls.append((*arguments, {k: v for k, v in targets.items() if v}))
+    def encode(*arguments, **options):
+        given = {k: v for k, v in options.items() if v or (k == "lossless" and v is not None)}
+        calls.append((*arguments, given))
         return sound_file
 
     monkeypatch.setattr(api, "encode", encode)
@@ -48,6 +49,15 @@ def test_the_file_stands_beside_the_picture(run, photo, tiny_weights):
     assert {path.name for path in photo.parent.iterdir()} == {"photo.png", "photo.bin"}
 
 
+def test_a_lossless_file_is_called_so(run, photo, tiny_weights):
+    outcome = run("encode", photo, "--model", tiny_weights, "--lossless")
+    assert outcome.exit_code == 0
+    assert ", lossless) in " in outcome.line
+    data = photo.with_suffix(".bin").read_bytes()
+    assert data == paoncodec.encode(photo, model=tiny_weights, lossless=True)
+    assert run("encode", photo, "-f", "--lossless", "-q", "2").exit_code == 2
+
+
 def test_options_are_passed_on(run, photo, quick):
     assert run("encode", photo, "-q", "2.5", "--model", "some").exit_code == 0
     assert run("encode", photo, "-f").exit_code == 0
@@ -55,6 +65,8 @@ def test_options_are_passed_on(run, photo, quick):
     assert run("encode", photo, "-f", "--target-size", "900").exit_code == 0
     assert run("encode", photo, "-f", "--target-psnr", "33.5").exit_code == 0
     assert run("encode", photo, "-f", "--strip").exit_code == 0
+    assert run("encode", photo, "-f", "--lossless").exit_code == 0
+    assert run("encode", photo, "-f", "--lossy").exit_code == 0
     assert run("encode", photo, "-f", "--verify", "--max-memory", "1.5GiB").exit_code == 0
     assert quick == [
         (photo, 2.5, ("some",), {}),
@@ -63,6 +75,8 @@ def test_options_are_passed_on(run, photo, quick):
         (photo, None, api.DEFAULT_MODEL, {"target_size": 900}),
         (photo, None, api.DEFAULT_MODEL, {"target_psnr": 33.5}),
         (photo, None, api.DEFAULT_MODEL, {"strip": True}),
+        (photo, None, api.DEFAULT_MODEL, {"lossless": True}),
+        (photo, None, api.DEFAULT_MODEL, {"lossless": False}),
         (photo, None, api.DEFAULT_MODEL, {"verify": True, "max_memory": 3 * 2**29}),
     ]
 

@@ -43,6 +43,17 @@ def test_grey(run):
     assert "quality   4.5\n" in text
 
 
+def test_samples_without_loss(run, tiny_weights):
+    data = paoncodec.encode(np.zeros((4, 5, 3), np.uint8), model=tiny_weights, lossless=True)
+    lines = run("info", "-", stdin=data).stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines] == ["format", "picture", "size", "quality"]
+    assert lines[0] == "format    version 3"
+    assert lines[3] == "quality   lossless"
+    outcome = run("info", "-", "--map", "map.png", stdin=data)
+    assert outcome.exit_code == 2
+    assert "keeps its samples without loss" in outcome.line
+
+
 def test_all_that_a_file_can_hold(run, tiny_weights, tmp_path):
     picture = Picture(
         np.zeros((4, 5, 3), np.uint16), np.zeros((4, 5), np.uint16), Metadata(icc=b"profile")

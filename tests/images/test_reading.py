@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from paoncodec.errors import ImageError
-from paoncodec.images import read_image
+from paoncodec.images import read_image, read_picture
 
 RGB = np.random.default_rng(1).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 GREY = RGB[:, :, :1]
@@ -280,3 +280,12 @@ def test_a_picture_beyond_pillows_limit_is_refused_before_it_is_decoded() -> Non
     header = b"P6 100000 100000 255\n"
     with pytest.raises(ImageError, match="too large"):
         read_image(header)
+
+
+DEEP = np.random.default_rng(0).integers(0, 65536, (4, 6), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_bytes_of_samples_stand_in_any_order(order: str) -> None:
+    array = DEEP.astype(f"{order}u2")
+    np.testing.assert_array_equal(read_picture(array).samples[:, :, 0], DEEP)
