@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
     from paoncodec.coding import ExactCodec
 
-__all__ = ["Weights", "WeightsCard", "find", "list_cards", "load", "load_coder", "resolve"]
+__all__ = [
+    "Weights",
+    "WeightsCard",
+    "find",
+    "list_cards",
+    "load",
+    "load_coder",
+    "resolve",
+    "shared_coder",
+]
 
 FOLDER = Path(__file__).with_name("zoo_data")
 
@@ -84,6 +93,10 @@ class Weights:
     def identity(self) -> bytes:
         """First 8 bytes of the SHA-256: what a header holds."""
         return bytes.fromhex(self.sha256)[:_IDENTITY_BYTES]
+
+    def rate(self, quality: float) -> dict[str, float]:
+        """What a codec is told of the quality: nothing, if it has only one."""
+        return {} if self.quality is not None else {"quality": quality}
 
 
 def list_cards() -> tuple[WeightsCard, ...]:
@@ -165,6 +178,13 @@ def load_coder(weights: Weights) -> ExactCodec:
     if coding.is_checkpoint(weights.path):
         return load(weights)
     return coding.load_coder(weights.path)
+
+
+# Coding picture after picture must not load a model each time. Two, for a comparison of models.
+@lru_cache(maxsize=2)
+def shared_coder(weights: Weights) -> ExactCodec:
+    """As `load_coder`, but the same module each time: not to be changed."""
+    return load_coder(weights)
 
 
 def _from_card(card: WeightsCard) -> Weights:

@@ -35,12 +35,14 @@ LEVELS = {
     "pixels": 5,
     "targets": 5,
     "zoo": 5,
-    "api": 6,
-    "vision_zoo": 6,
-    "evaluation": 7,
-    "pillow": 7,
-    "cli": 8,
-    "__main__": 9,
+    "decoding": 6,
+    "encoding": 7,
+    "api": 8,
+    "vision_zoo": 8,
+    "evaluation": 9,
+    "pillow": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 
 # What a part may not load when it is imported: these are heavy, and `--help`, `info` and the

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import paoncodec
-from paoncodec import api
+from paoncodec import api, decoding
 from paoncodec.bitstream import SectionKind, nbytes, read, write
 from paoncodec.errors import DecodeDesync, MalformedStream, UsageError
 from paoncodec.images import Metadata, Picture
@@ -138,6 +138,6 @@ def test_what_holds_something_else_is_refused(tiny_weights: Path) -> None:
 
 
 def test_verification_compares_samples(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "read_samples", lambda container: NOISE ^ 1)
+    monkeypatch.setattr(decoding, "read_samples", lambda container: NOISE ^ 1)
     with pytest.raises(DecodeDesync, match="another value of samples"):
         paoncodec.encode(NOISE, model=tiny_weights, lossless=True, verify=True)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import paoncodec
-from paoncodec import api, codecs, pixels
+from paoncodec import codecs, encoding, pixels
 from paoncodec.bitstream import Header, SectionKind, read, write
 from paoncodec.coding import strips
 from paoncodec.coding.exact_codec import ExactCodec
@@ -272,7 +272,7 @@ def test_what_is_not_what_was_encoded_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     picture = varied(photo, "alpha")
-    monkeypatch.setattr(api, "write", lambda *parts: spoiled(what, *parts))
+    monkeypatch.setattr(encoding, "write", lambda *parts: spoiled(what, *parts))
     paoncodec.encode(picture, 5, variable_weights)
     with pytest.raises(DecodeDesync, match=said):
         paoncodec.encode(picture, 5, variable_weights, verify=True)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import paoncodec
-from paoncodec import api
+from paoncodec import api, encoding
 
 
 @pytest.fixture
@@ -124,14 +124,16 @@ def test_a_file_that_does_not_decode_to_the_picture_is_not_kept(
     run, photo, tiny_weights, monkeypatch
 ):
     words = ["encode", photo, "--model", tiny_weights, "--verify"]
-    write = api.write
+    write = encoding.write
     wrong = {"latents_crc": 1}
-    monkeypatch.setattr(api, "write", lambda header, data: write(replace(header, **wrong), data))
+    monkeypatch.setattr(
+        encoding, "write", lambda header, data: write(replace(header, **wrong), data)
+    )
     outcome = run(*words)
     assert outcome.exit_code == 6
     assert "the encoder's had 00000001" in outcome.line
     assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
-    monkeypatch.setattr(api, "write", write)
+    monkeypatch.setattr(encoding, "write", write)
     assert run(*words).exit_code == 0
 
 
