@@ -75,7 +75,7 @@ class ExactLinear:
         weight: any shape; rounded to the weights' grid.
         bias: (outputs,) or None; rounded to the grid of the products.
         output_dim: dimension of ``weight`` that counts outputs.
-        product: the linear operation.
+        product: makes the linear operation of the weight.
         name: for messages.
 
     Raises:
@@ -90,10 +90,10 @@ class ExactLinear:
         self.weight = to_grid(weight.detach().cpu().double().numpy(), WEIGHT_BITS)
         bias = torch.zeros(outputs) if bias is None else bias
         self.bias = to_grid(bias.detach().cpu().double().numpy(), _PRODUCT_BITS)
-        self._product = product
-        self._check(output_dim, name)
+        self._sums = product(self.weight, _EXACT_INTEGERS / self._largest(output_dim, name))
 
-    def _check(self, output_dim: int, name: str) -> None:
+    def _largest(self, output_dim: int, name: str) -> float:
+        """Of all sums that there can be, in units of their grid."""
         rows = np.moveaxis(np.abs(self.weight), output_dim, 0).reshape(len(self.bias), -1)
         largest = rows.sum(1) * ACTIVATION_LIMIT + np.abs(self.bias)
         units = float(largest.max()) * 2.0**_PRODUCT_BITS
@@ -103,9 +103,10 @@ class ExactLinear:
                 f"{units:.3g} units of 2^-{_PRODUCT_BITS} against 2^53; "
                 "train with a smaller learning rate or weight decay"
             )
+        return max(units, 1.0)
 
     def __call__(self, x: Array) -> Array:
-        sums = self._product(x, self.weight)
+        sums = self._sums(x)
         sums += self.bias.reshape(-1, *[1] * (sums.ndim - 2))
         return to_activation(sums)
 
