@@ -77,7 +77,8 @@ def encode(
         target_psnr: the picture has at least so many dB: the lowest quality that does.
         lossless: True: keep the samples as they are, whatever that takes; there is no quality then.
             False: code them with loss, whatever that takes. None: as they are where it makes the
-            smaller file, which is so of many drawings, screenshots and icons.
+            smaller file, which is so of many drawings, screenshots and icons, or where a target
+            has room for it or can be reached in no other way.
         strip: leave out the colour profile, EXIF and XMP.
         verify: decode the file before it is returned, and compare.
         max_memory: bytes that the process may take in all, about. None: half of what is free.
@@ -103,8 +104,7 @@ def encode(
     if lossless and (target is not None or quality is not None):
         raise UsageError("lossless, and a quality or target: choose one of them")
     source = PictureFile(read_picture(image), lossless, strip, max_memory)
-    weights, asked = source.choose(choice, quality, target)
-    data = source.file(weights, asked)
+    data, weights = source.made(choice, quality, target)
     if verify:
         source.verify(data, weights)
     return data
@@ -189,7 +189,7 @@ def info(data: DataSource) -> dict[str, Any]:
         `channels` (1 grey, 3 RGB), `depth` (bits per sample), `quality`, `latents_crc`
         (hexadecimal), `bytes` (of the file), `bpp` (of the file), `header_bytes`, `sections`
         (name → bytes: z and y, or samples where they are kept without loss, and what there is of
-        alpha, icc, exif and xmp).
+        alpha, icc, exif and xmp). Where there are samples, `quality` means nothing.
 
     Raises:
         MalformedStream: not a file of ours, damaged or cut short.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from paoncodec.bitstream import (
     round_quality,
     write,
 )
-from paoncodec.errors import DecodeDesync, MalformedStream, UsageError
+from paoncodec.errors import DecodeDesync, MalformedStream, OutOfReach, UsageError
 from paoncodec.memory import Budget
 from paoncodec.quality import DEFAULT, HIGHEST, LOWEST
 from paoncodec.targets import Target, find_quality
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PictureFile", "check_choice"]
 
-# A file of more bits per pixel is compared with a lossless one. Those of coloured photographs take
-# 8 to 14, of grey ones 3 to 6; ours take less than this at every quality.
-_DEAR_BPP = 4
-# Memory for each pixel that a lossless image file takes to write (46 measured).
-_STORING_BYTES = 48
+# Pictures of fewer pixels are always coded without loss as well: it takes some milliseconds.
+_FEW_PIXELS = 2**14
+# A lossless file is made where a quick look says that it takes less than so many times what it must
+# not exceed: for samples that repeat that look is rough.
+_LIKELY = 4
 
 
 def check_choice(choice: Sequence[zoo.Weights], target: Target | None) -> None:
@@ -78,27 +79,78 @@ class PictureFile:
         self._beside = to_sections(picture, strip)
         self._max_memory = max_memory
 
-    def choose(
+    def made(
+        self, choice: Sequence[zoo.Weights], quality: float | None, target: Target | None
+    ) -> tuple[bytes, zoo.Weights]:
+        """The bytes of the file, and the weights that it was made with.
+
+        Raises:
+            UsageError: these weights cannot do this quality, or reach this target, or memory does
+                not suffice.
+        """
+        if self._lossless:
+            return self._kept(choice[0]), choice[0]
+        if target is not None and self._fits_as_it_is(choice[0], target):
+            return self._kept(choice[0]), choice[0]
+        try:
+            weights, asked = self._chosen(choice, quality, target)
+        except OutOfReach:
+            if self._lossless is None and self._meets(choice[0], target):
+                return self._kept(choice[0]), choice[0]
+            raise
+        coded = self._coded(weights, asked)
+        if self._lossless is None and self._may_be_larger(len(coded)):
+            return min(coded, self._kept(weights), key=len), weights
+        return coded, weights
+
+    def _chosen(
         self, choice: Sequence[zoo.Weights], quality: float | None, target: Target | None
     ) -> tuple[zoo.Weights, float]:
-        """The model and the quality to write."""
+        """The model and the quality to code with."""
         if target is None:
             return choice[0], _quality(choice[0], quality)
         if choice[0].quality is None:
-            return choice[0], find_quality(target, lambda q: self.figure(target, choice[0], q))
+            return choice[0], find_quality(target, lambda q: self._figure(target, choice[0], q))
         nearest = min(
-            choice, key=lambda w: target.distance(self.figure(target, w, _quality(w, None)))
+            choice, key=lambda w: target.distance(self._figure(target, w, _quality(w, None)))
         )
         return nearest, _quality(nearest, None)
 
-    def file(self, weights: zoo.Weights, quality: float) -> bytes:
-        """The bytes of a file."""
-        if self._lossless:
-            return self._stored(weights, quality)
-        coded = self._coded(weights, quality)
-        if self._lossless is None and self._worth_storing(len(coded)):
-            return min(coded, self._stored(weights, quality), key=len)
-        return coded
+    def _fits_as_it_is(self, weights: zoo.Weights, target: Target) -> bool:
+        """Whether a target of bytes has room for the samples themselves: nothing is better."""
+        if self._lossless is not None or target.kind == "psnr":
+            return False
+        if self._measured(target, self._likely_bytes) > _LIKELY * target.value:
+            return False
+        return self._meets(weights, target)
+
+    def _meets(self, weights: zoo.Weights, target: Target | None) -> bool:
+        """Whether a file of the samples themselves reaches a target."""
+        if target is None or target.kind == "psnr":
+            return target is not None
+        return self._measured(target, len(self._kept(weights))) <= target.value
+
+    def _may_be_larger(self, coded: int) -> bool:
+        """Whether so many bytes may be more than the samples themselves take: time is only spent
+        on a lossless file where it is little, or likely to be of use."""
+        if self._pixels <= _FEW_PIXELS or 2 * coded >= self._samples.nbytes:
+            return True
+        return self._likely_bytes <= _LIKELY * coded
+
+    def _measured(self, target: Target, size: float) -> float:
+        """A size in the unit of the target."""
+        return size if target.kind == "size" else 8 * size / self._pixels
+
+    def _figure(self, target: Target, weights: zoo.Weights, quality: float) -> float:
+        """The target's figure of the latents of this quality."""
+        if target.kind != "psnr":
+            return self._measured(target, len(self._coded(weights, quality)))
+        from paoncodec import pixels
+        from paoncodec.images import psnr
+
+        codec, rate = zoo.shared_coder(weights), weights.rate(quality)
+        budget = Budget.of(self._max_memory)
+        return psnr(self._samples, pixels.reconstructed(codec, self._samples, rate, budget))
 
     def _coded(self, weights: zoo.Weights, quality: float) -> bytes:
         """The bytes of a file with latents."""
@@ -110,9 +162,10 @@ class PictureFile:
         latents: dict[int, bytes] = {SectionKind.Z: z_strings[0], SectionKind.Y: y_strings[0]}
         return self._written(weights, quality, latents, coded["digests"][0])
 
-    def _stored(self, weights: zoo.Weights, quality: float) -> bytes:
-        """The bytes of a file with the samples as they are."""
-        return self._written(weights, quality, {SectionKind.SAMPLES: self._samples_bytes}, 0)
+    def _kept(self, weights: zoo.Weights) -> bytes:
+        """The bytes of a file with the samples as they are: the same, whatever was asked for."""
+        samples: dict[int, bytes] = {SectionKind.SAMPLES: self._samples_bytes}
+        return self._written(weights, _quality(weights, None), samples, 0)
 
     def _written(
         self, weights: zoo.Weights, quality: float, content: Mapping[int, bytes], latents_crc: int
@@ -132,27 +185,23 @@ class PictureFile:
         )
         return write(header, sections)
 
-    def _worth_storing(self, coded: int) -> bool:
-        """Whether a lossless file, which takes time and memory to make, may well be smaller than
-        so many bytes."""
-        pixels = self._samples[:, :, 0].size
-        if 8 * coded <= _DEAR_BPP * pixels and not self._is_flat:
-            return False
-        return _STORING_BYTES * pixels <= Budget.of(self._max_memory).room
+    @property
+    def _pixels(self) -> int:
+        return self._samples.shape[0] * self._samples.shape[1]
 
     @cached_property
-    def _is_flat(self) -> bool:
-        from paoncodec.images import mostly_flat
+    def _likely_bytes(self) -> float:
+        from paoncodec.images import likely_lossless_bytes
 
-        return mostly_flat(self._samples)
+        return likely_lossless_bytes(self._samples)
 
     @cached_property
     def _samples_bytes(self) -> bytes:
         from paoncodec.images import lossless_bytes
 
-        need = _STORING_BYTES * self._samples[:, :, 0].size
-        Budget.of(self._max_memory).require(need, "a lossless file of the picture")
-        return lossless_bytes(self._samples)
+        # What happens to be free is no limit here: files must not depend on it.
+        budget = None if self._max_memory is None else Budget.of(self._max_memory)
+        return lossless_bytes(self._samples, math.inf if budget is None else budget.room)
 
     def verify(self, data: bytes, weights: zoo.Weights) -> None:
         """Decodes the file.
@@ -183,19 +232,6 @@ class PictureFile:
         else:
             return
         raise DecodeDesync(f"the file that was made gives another {lost}: please report this")
-
-    def figure(self, target: Target, weights: zoo.Weights, quality: float) -> float:
-        """The target's figure of the file of this quality."""
-        height, width, _ = self._samples.shape
-        if target.kind != "psnr":
-            size = len(self.file(weights, quality))
-            return size if target.kind == "size" else 8 * size / (height * width)
-        from paoncodec import pixels
-        from paoncodec.images import psnr
-
-        codec, rate = zoo.shared_coder(weights), weights.rate(quality)
-        budget = Budget.of(self._max_memory)
-        return psnr(self._samples, pixels.reconstructed(codec, self._samples, rate, budget))
 
 
 def _quality(weights: zoo.Weights, asked: float | None) -> float:

@@ -13,6 +13,7 @@ __all__ = [
     "LimitExceeded",
     "MalformedStream",
     "NotOurFile",
+    "OutOfReach",
     "PaonError",
     "PictureLeftOut",
     "PictureWarning",
@@ -35,6 +36,10 @@ class UsageError(PaonError):
     """The call or the command line asks for something that does not exist."""
 
     exit_code = 2
+
+
+class OutOfReach(UsageError):
+    """No quality of a model reaches the target."""
 
 
 class ImageError(PaonError):

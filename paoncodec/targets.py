@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from paoncodec.errors import UsageError
+from paoncodec.errors import OutOfReach, UsageError
 from paoncodec.quality import HIGHEST, LOWEST
 
 __all__ = ["Target", "find_quality"]
@@ -63,7 +63,7 @@ def find_quality(target: Target, measure: Callable[[float], float]) -> float:
         1 to 6, in steps of 1/256.
 
     Raises:
-        UsageError: no quality meets it.
+        OutOfReach: no quality meets it.
     """
     at_least = target.kind == "psnr"
     low, high = round(LOWEST * _STEPS), round(HIGHEST * _STEPS)
@@ -94,7 +94,7 @@ def find_quality(target: Target, measure: Callable[[float], float]) -> float:
 
 def _edge(quality: float, meets: bool, fault: str) -> float:
     if not meets:
-        raise UsageError(f"no quality of this model reaches {fault}: choose another target")
+        raise OutOfReach(f"no quality of this model reaches {fault}: choose another target")
     return quality
 
 

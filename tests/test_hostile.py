@@ -184,6 +184,63 @@ def test_alpha_of_a_true_file_with_damage(at: int, value: int, cut: int) -> None
             assert picture.alpha.shape == picture.samples.shape[:2]
 
 
+LOSSLESS = ("lossless-v3", "lossless-grey-v3", "lossless-16-v3", "lossless-grey-16-v3")
+
+
+def lossless_stream(name: str) -> Container:
+    return read((CONFORMANCE / "streams" / f"{name}.bin").read_bytes())
+
+
+@given(payload=st.binary(max_size=60), name=st.sampled_from(LOSSLESS))
+@example(payload=b"\x89PNG\r\n\x1a\n", name="lossless-16-v3")
+@example(payload=b"RIFF\0\0\0\0WEBPVP8L", name="lossless-v3")
+@fuzzed
+def test_samples_of_anything(payload: bytes, name: str) -> None:
+    data = forged(lossless_stream(name), {SectionKind.SAMPLES: payload})
+    with pytest.raises(MalformedStream) as caught:
+        api.decode_picture(data)
+    require_named("samples", caught.value)
+
+
+@given(
+    name=st.sampled_from(LOSSLESS),
+    at=st.integers(0, 10**6),
+    value=st.integers(0, 255),
+    cut=st.integers(0, 30),
+    mended=st.booleans(),
+)
+@fuzzed
+def test_samples_of_a_true_file_with_damage(
+    name: str, at: int, value: int, cut: int, mended: bool
+) -> None:
+    """Right checksums around wrong payloads: there is a picture of that kind, or none."""
+    container = lossless_stream(name)
+    payload = bytearray(container.sections[SectionKind.SAMPLES])
+    payload[at % len(payload)] = value
+    payload = payload[: len(payload) - cut]
+    if mended and payload.startswith(b"\x89PNG"):
+        payload = with_right_checksums(bytes(payload))
+    data = forged(container, {SectionKind.SAMPLES: bytes(payload)})
+    try:
+        samples = api.decode_picture(data).samples
+    except MalformedStream as error:
+        require_named("samples", error)
+        return
+    header = container.header
+    assert samples.shape == (header.height, header.width, header.channels)
+    assert 8 * samples.itemsize == header.depth
+
+
+def with_right_checksums(png: bytes) -> bytes:
+    """A PNG whose chunks have the CRCs of what is in them."""
+    made, at = bytearray(png[:8]), 8
+    while at + 12 <= len(png):
+        end = at + 8 + int.from_bytes(png[at : at + 4], "big")
+        made += png[at:end] + zlib.crc32(png[at + 4 : end]).to_bytes(4, "big")
+        at = end + 4
+    return bytes(made)
+
+
 def test_a_bomb_of_metadata_takes_little_memory() -> None:
     bomb = zlib.compress(bytes(2**28), 9)
     data = forged(stream("mbt-paon", 2), {SectionKind.XMP: bomb})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import paoncodec
-from paoncodec import api, decoding
+from paoncodec import api, decoding, images
 from paoncodec.bitstream import SectionKind, nbytes, read, write
 from paoncodec.errors import DecodeDesync, MalformedStream, UsageError
 from paoncodec.images import Metadata, Picture
@@ -22,9 +23,9 @@ METADATA = Metadata(icc=bytes(500), xmp="<x>é</x>".encode())
 
 
 def is_lossless(data: bytes) -> bool:
-    sections = paoncodec.info(data)["sections"]
-    assert ("samples" in sections) != ({"z", "y"} <= set(sections))
-    return "samples" in sections
+    content = {"samples", "z", "y"} & set(paoncodec.info(data)["sections"])
+    assert content in ({"samples"}, {"z", "y"})
+    return content == {"samples"}
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -62,17 +63,57 @@ def test_the_smaller_file_is_made(tiny_weights: Path, smooth: np.ndarray) -> Non
     assert not is_lossless(paoncodec.encode(smooth, model=tiny_weights))
 
 
-def test_what_is_neither_flat_nor_large_is_not_tried(
+def test_large_photographs_are_not_tried(
     tiny_weights: Path, smooth: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(samples: Any) -> bytes:
+    def never(*given: Any) -> bytes:
         raise AssertionError("time is spent on a lossless file")
 
     monkeypatch.setattr("paoncodec.images.lossless_bytes", never)
-    data = paoncodec.encode(smooth, model=tiny_weights)
-    assert paoncodec.info(data)["bpp"] < 4
-    with pytest.raises(AssertionError, match="time is spent"):
-        paoncodec.encode(DRAWING, model=tiny_weights)
+    large = np.tile(smooth, (2, 2, 1))
+    paoncodec.encode(large, model=tiny_weights)
+    for small_or_flat in (smooth, np.tile(DRAWING, (3, 3, 1))):
+        with pytest.raises(AssertionError, match="time is spent"):
+            paoncodec.encode(small_or_flat, model=tiny_weights)
+
+
+def patterns(height: int, width: int) -> dict[str, np.ndarray]:
+    """That repeat, and whose latents take much at some qualities."""
+    rows, columns = np.mgrid[:height, :width]
+    planes = {
+        "dots": (rows % 2 == 0) & (columns % 2 == 0),
+        "sparse dots": (rows % 3 == 0) & (columns % 3 == 0),
+        "columns": columns % 3 == 0,
+        "rows": rows % 5 == 0,
+        "checkerboard": (rows // 2 + columns // 2) % 2 == 0,
+    }
+    return {name: np.repeat(p[:, :, None] * np.uint8(255), 3, axis=2) for name, p in planes.items()}
+
+
+@pytest.mark.parametrize("side", [40, 200])
+@pytest.mark.parametrize("name", patterns(1, 1))
+def test_patterns_take_what_they_take_without_loss_at_every_quality(
+    variable_weights: Path, name: str, side: int
+) -> None:
+    pixels = patterns(side, side + 7)[name]
+    kept = len(paoncodec.encode(pixels, model=variable_weights, lossless=True))
+    for quality in (1, 3.5, 6):
+        assert len(paoncodec.encode(pixels, quality, model=variable_weights)) <= kept
+
+
+@pytest.mark.parametrize("max_memory", [None, 2**31])
+def test_the_file_is_the_same_whatever_memory_is_free(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, max_memory: int | None
+) -> None:
+    given = []
+
+    def noted(samples: np.ndarray, memory: float) -> bytes:
+        given.append(memory)
+        return images.lossless.lossless_bytes(samples, memory)
+
+    monkeypatch.setattr(images, "lossless_bytes", noted)
+    paoncodec.encode(DRAWING, model=tiny_weights, max_memory=max_memory)
+    assert given == [math.inf] if max_memory is None else 0 < given[0] < max_memory
 
 
 @pytest.mark.parametrize(
@@ -83,15 +124,29 @@ def test_lossless_files_have_no_quality(variable_weights: Path, asked: dict[str,
         paoncodec.encode(NOISE, model=variable_weights, lossless=True, **asked)
 
 
-def test_a_target_counts_what_is_made(variable_weights: Path) -> None:
+@pytest.mark.parametrize("kind", ["target_size", "target_bpp"])
+def test_a_target_that_has_room_for_the_samples_gets_them(
+    variable_weights: Path, kind: str
+) -> None:
     """The drawing fits as it is, though its latents would not."""
     kept = paoncodec.encode(DRAWING, model=variable_weights, lossless=True)
     coded = paoncodec.encode(DRAWING, 1, model=variable_weights, lossless=False)
     assert len(kept) < len(coded)
-    data = paoncodec.encode(DRAWING, model=variable_weights, target_size=len(kept))
-    assert is_lossless(data)
-    with pytest.raises(UsageError, match="the lowest, has"):
-        paoncodec.encode(DRAWING, model=variable_weights, target_size=len(kept), lossless=False)
+    unit = 1 if kind == "target_size" else 8 / (70 * 90)
+    fits = {"model": variable_weights, kind: len(kept) * unit}
+    assert paoncodec.encode(DRAWING, **fits) == kept
+    for refused in ({**fits, "lossless": False}, {**fits, kind: (len(kept) - 1) * unit}):
+        with pytest.raises(UsageError, match="the lowest, has"):
+            paoncodec.encode(DRAWING, **refused)
+
+
+def test_a_target_beyond_every_quality_is_reached_without_loss(
+    variable_weights: Path, smooth: np.ndarray
+) -> None:
+    asked = {"model": variable_weights, "target_psnr": 99}
+    assert is_lossless(paoncodec.encode(smooth, **asked))
+    with pytest.raises(UsageError, match="the highest, has"):
+        paoncodec.encode(smooth, **asked, lossless=False)
 
 
 def test_transparency_and_metadata_are_kept_beside_the_samples(tiny_weights: Path) -> None:
@@ -117,8 +172,13 @@ def test_memory_is_bounded(tiny_weights: Path) -> None:
     data = paoncodec.encode(NOISE, model=tiny_weights, lossless=True)
     with pytest.raises(UsageError, match="a picture of 90x70 takes about"):
         api.decode_picture(data, max_memory=1)
-    with pytest.raises(UsageError, match="a lossless file of the picture takes about"):
-        paoncodec.encode(NOISE, model=tiny_weights, lossless=True, max_memory=1)
+    large = np.tile(DRAWING, (2, 2, 1))
+    webp, png = (
+        read(paoncodec.encode(large, model=tiny_weights, lossless=True, max_memory=memory))
+        for memory in (2**40, 1)
+    )
+    assert webp.sections[SectionKind.SAMPLES].startswith(b"RIFF")  # which takes more memory
+    assert png.sections[SectionKind.SAMPLES].startswith(b"\x89PNG")
 
 
 def test_no_map_of_bits(tiny_weights: Path) -> None:

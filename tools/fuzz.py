@@ -3,6 +3,7 @@
 pip install atheris
 python tools/fuzz.py file build/fuzz -max_total_time=600        whole files
 python tools/fuzz.py latents build/fuzz -max_total_time=600     payloads, all checksums right
+python tools/fuzz.py samples build/fuzz -max_total_time=600     image files of samples without loss
 python tools/fuzz.py weights build/fuzz -max_total_time=600     weights files and checkpoints
 
 Starts from the streams and weights of tests/conformance; the folder keeps what covers new code, and
@@ -30,8 +31,9 @@ except ImportError:  # a finding is run again without it
 with atheris.instrument_imports(include=["paoncodec"]) if atheris else nullcontext():
     import paoncodec
     from paoncodec import api, codecs, zoo  # noqa: F401 - api: what is imported on first use, too
-    from paoncodec.bitstream import SectionKind, read, write
+    from paoncodec.bitstream import Container, SectionKind, read, write
     from paoncodec.errors import PaonError
+    from paoncodec.images import read_lossless
 
 CONFORMANCE = Path(__file__).resolve().parents[1] / "tests" / "conformance"
 _NAME = "mbt-2018"
@@ -62,6 +64,22 @@ def latents(data: bytes) -> None:
     paoncodec.decode(made, model=_WEIGHTS, max_pixels=2**22)
 
 
+def samples(data: bytes) -> None:
+    """An image file of these bytes, of the kind of one of the lossless streams."""
+    for stream in _lossless_streams():
+        header = stream.header
+        shape = header.height, header.width, header.channels
+        with suppress(ValueError):  # what `decode` makes a PaonError of
+            found = read_lossless(data, shape, header.depth)
+            if found.shape != shape or 8 * found.itemsize != header.depth:
+                raise AssertionError(f"{found.dtype} {found.shape} for {shape}")
+
+
+def _lossless_streams() -> list[Container]:
+    paths = sorted(_STREAM.parent.glob("lossless-*.bin"))
+    return [read(path.read_bytes()) for path in paths]
+
+
 def weights(data: bytes) -> None:
     """A weights file of these bytes."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -76,6 +94,7 @@ def weights(data: bytes) -> None:
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "file": file,
     "latents": latents,
+    "samples": samples,
     "weights": weights,
 }
 
@@ -84,6 +103,8 @@ def seeds(target: str) -> list[bytes]:
     """What to start from."""
     if target == "weights":
         return [_WEIGHTS.read_bytes()]
+    if target == "samples":
+        return [stream.sections[SectionKind.SAMPLES] for stream in _lossless_streams()]
     if target == "file":
         return [path.read_bytes() for path in sorted(_STREAM.parent.glob("*.bin"))]
     container = read(_STREAM.read_bytes())

@@ -117,8 +117,7 @@ def encode(
     facts = api.info(data)
     if len(models) > 1:
         click.echo(f"nearest of {len(models)} models: {facts['model']}", err=True)
-    kept = "samples" in facts["sections"]
-    how = "lossless" if kept else f"quality {facts['quality']:g}"
+    how = "lossless" if "samples" in facts["sections"] else f"quality {facts['quality']:g}"
     click.echo(
         f"{facts['width']}x{facts['height']} px -> {len(data)} bytes ({facts['bpp']:.3f} bpp, "
         f"{how}) in {seconds:.2f} s",

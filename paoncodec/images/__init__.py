@@ -1,7 +1,7 @@
 """Pictures in and out. Training crops are in `paoncodec.images.crops`, which imports torch."""
 
 from paoncodec.images.difference import psnr
-from paoncodec.images.lossless import lossless_bytes, mostly_flat, read_lossless
+from paoncodec.images.lossless import likely_lossless_bytes, lossless_bytes, read_lossless
 from paoncodec.images.picture import Metadata, Picture, Samples
 from paoncodec.images.reading import ImageSource, read_image, read_picture
 from paoncodec.images.transparency import fill_hidden
@@ -26,8 +26,8 @@ __all__ = [
     "check_format",
     "fill_hidden",
     "image_bytes",
+    "likely_lossless_bytes",
     "lossless_bytes",
-    "mostly_flat",
     "picture_bytes",
     "pillow_info",
     "psnr",

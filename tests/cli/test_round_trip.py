@@ -150,7 +150,7 @@ def test_round_trip(case, weights, run, tmp_path):
     model, file = weights[arch], make(painting(*size))
     (tmp_path / "in").write_bytes(file)
 
-    data = paoncodec.encode(file, quality, model=model)
+    data = paoncodec.encode(file, quality, model=model, lossless=False)
     picture = paoncodec.decode_picture(data, model=model)
     # Dots of black and white are more than a linear transform of waves can follow.
     assert_close(read_picture(file), picture, 0.5 if kind == "bilevel" else 0.06)
@@ -158,13 +158,36 @@ def test_round_trip(case, weights, run, tmp_path):
     image = paoncodec.decode(data, model=model)
     assert (image.mode, image.size) == (mode, size[::-1])
 
-    options = ["-q", quality, "--model", model]
+    options = ["-q", quality, "--model", model, "--lossy"]
     assert run("encode", tmp_path / "in", "-o", tmp_path / "a.bin", *options).exit_code == 0
     assert (tmp_path / "a.bin").read_bytes() == data
     assert run("encode", "-", *options, stdin=file).stdout == data
     assert run("decode", tmp_path / "a.bin", "--model", model).exit_code == 0
     assert_same(read_picture(tmp_path / "a.png"), picture)
     assert_same(read_picture(run("decode", "-", "--model", model, stdin=data).stdout), picture)
+
+
+@pytest.mark.filterwarnings("ignore::paoncodec.errors.PictureWarning")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+def test_round_trip_without_loss(size, kind, tiny_weights, run, tmp_path):
+    make, mode, depth = KINDS[kind]
+    file = make(painting(*size))
+    (tmp_path / "in").write_bytes(file)
+    data = paoncodec.encode(file, model=tiny_weights, lossless=True)
+    picture = paoncodec.decode_picture(data)
+    assert_close(read_picture(file), picture, 1e-9)
+    assert picture.depth == depth
+    image = paoncodec.decode(data)
+    assert (image.mode, image.size) == (mode, size[::-1])
+
+    options = ["--model", tiny_weights, "--lossless"]
+    assert run("encode", tmp_path / "in", "-o", tmp_path / "a.bin", *options).exit_code == 0
+    assert (tmp_path / "a.bin").read_bytes() == data
+    assert run("encode", "-", *options, stdin=file).stdout == data
+    assert run("decode", tmp_path / "a.bin").exit_code == 0
+    assert_same(read_picture(tmp_path / "a.png"), picture)
+    assert_same(read_picture(run("decode", "-", stdin=data).stdout), picture)
 
 
 def test_the_selection_spans_the_matrix():

@@ -15,7 +15,7 @@ def fuzz(tool):
     return tool("fuzz")
 
 
-@pytest.mark.parametrize("target", ["file", "latents", "weights"])
+@pytest.mark.parametrize("target", ["file", "latents", "samples", "weights"])
 def test_seeds_reach_the_end(fuzz, target: str) -> None:
     assert any(reaches(fuzz.TARGETS[target], seed) for seed in fuzz.seeds(target))
 
