@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -128,54 +129,59 @@ def short_convolution(weight: Array, spare: float) -> Sums:
     "Short-Length FIR Filters and Their Use in Fast Nonrecursive Filtering", 1991). Sums of a few
     times the size occur on the way, which is what `spare` must allow: all of it stays exact.
 
+    Maps are worked on with their channels last, as patches are multiplied fastest; what comes out
+    lies in memory so, and goes into the next convolution without being copied.
+
     Args:
         weight: (O, C, h, w).
         spare: sums may become so many times as large as they can be.
     """
-    axes = [axis for axis in (2, 3) if weight.shape[axis] > 1]
+    axes = [axis for axis in (1, 2) if weight.shape[axis + 1] > 1]
     if weight.shape[1] < _HALVED_CHANNELS or spare <= 2.0 ** (len(axes) + 1):
         axes = []
-    sums = _halved(weight, axes)
-    seen = weight.shape[2] - 1
+    kernel = np.ascontiguousarray(weight.transpose(2, 3, 1, 0))[np.newaxis]
+    sums = _halved(kernel, axes)
+    seen = kernel.shape[1] - 1
 
     def in_bands(x: Array) -> Array:
-        rows = x.shape[2] - seen
-        values = x.shape[3] * (x.shape[1] + len(weight))
+        maps = x.transpose(0, 2, 3, 1)
+        rows = maps.shape[1] - seen
+        values = maps.shape[2] * (maps.shape[3] + len(weight))
         most = max(2, _HALVED_VALUES // values // 2 * 2)
         if not axes or rows <= most:
-            return sums(x)
-        bands = (sums(x[:, :, at : at + most + seen]) for at in range(0, rows, most))
-        return _stacked(bands, rows)
+            return sums(maps).transpose(0, 3, 1, 2)
+        bands = (sums(maps[:, at : at + most + seen]) for at in range(0, rows, most))
+        return _stacked(bands, rows).transpose(0, 3, 1, 2)
 
     return in_bands
 
 
 def _stacked(bands: Iterable[Array], rows: int) -> Array:
-    """Bands one below the other, each put in its place as it is made.
+    """Bands (B, h, W, O) one below the other, each put in its place as it is made.
 
     Parts that wait for the others would lie between what is freed, and memory would grow.
     """
     whole, at = np.empty(0), 0
     for band in bands:
         if not at:
-            whole = np.empty((*band.shape[:2], rows, band.shape[3]))
-        whole[:, :, at : at + band.shape[2]] = band
-        at += band.shape[2]
+            whole = np.empty((len(band), rows, *band.shape[2:]))
+        whole[:, at : at + band.shape[1]] = band
+        at += band.shape[1]
     return whole
 
 
-def _halved(weight: Array, axes: Sequence[int]) -> Sums:
-    """A convolution that is halved along these axes."""
+def _halved(kernel: Array, axes: Sequence[int]) -> Sums:
+    """(B, H, W, C) → (B, H', W', O) for a kernel (1, h, w, C, O), halved along these axes."""
     if not axes:
-        return lambda x: _in_bands(x, weight)
+        return _direct(kernel[0])
     axis, *others = axes
-    even, odd = _alternate(weight, axis)
+    even, odd = _alternate(kernel, axis)
     both = even.copy()
     _part(both, axis, 0, odd.shape[axis])[:] += odd
     of_even, of_odd, of_both = (_halved(part, others) for part in (even, odd, both))
 
     def sums(x: Array) -> Array:
-        count = x.shape[axis] - weight.shape[axis] + 1
+        count = x.shape[axis] - kernel.shape[axis] + 1
         half = -(-count // 2)
         if count % 2:  # one more, which is cut off again
             x = np.pad(x, [(0, int(axis == k)) for k in range(4)])
@@ -188,17 +194,44 @@ def _halved(weight: Array, axes: Sequence[int]) -> Sums:
         first -= _part(crossed, axis, 0, half)
         straight += _part(crossed, axis, 1, half)
         out = np.empty([2 * half if axis == k else side for k, side in enumerate(first.shape)])
-        for outputs, here in zip((first, straight), _alternate(out, axis, copy=False), strict=True):
+        for outputs, here in zip((first, straight), _alternate(out, axis), strict=True):
             here[:] = outputs
         return _part(out, axis, 0, count)
 
     return sums
 
 
-def _alternate(x: Array, axis: int, copy: bool = True) -> tuple[Array, Array]:
+def _direct(kernel: Array) -> Sums:
+    """(B, H, W, C) → (B, H', W', O) for a kernel (h, w, C, O), some rows at a time.
+
+    Every patch is laid out. Of a large picture these do not fit into memory, of a small one not
+    into the processor's cache.
+    """
+    height, width = kernel.shape[:2]
+    columns = kernel.reshape(-1, kernel.shape[3])
+    products = matrix_product(columns, 1.0)
+
+    def rows_of(x: Array) -> Array:
+        places = sliding_window_view(x, height, 1, writeable=True)
+        places = sliding_window_view(places, width, 2, writeable=True)
+        patches = places.transpose(0, 1, 2, 4, 5, 3).reshape(-1, len(columns))
+        return products(patches).reshape(*places.shape[:3], -1)
+
+    def sums(x: Array) -> Array:
+        rows = x.shape[1] - height + 1
+        across = len(x) * (x.shape[2] - width + 1)
+        most = max(1, _PATCH_VALUES // max(1, across * len(columns)))
+        if rows <= most:
+            return rows_of(x)
+        bands = (rows_of(x[:, at : at + most + height - 1]) for at in range(0, rows, most))
+        return _stacked(bands, rows)
+
+    return sums
+
+
+def _alternate(x: Array, axis: int) -> tuple[Array, Array]:
     """The even and the odd places along an axis."""
-    even, odd = (x[_along(axis, slice(first, None, 2))] for first in (0, 1))
-    return (even.copy(), odd.copy()) if copy else (even, odd)
+    return x[_along(axis, slice(0, None, 2))], x[_along(axis, slice(1, None, 2))]
 
 
 def _part(x: Array, axis: int, first: int, count: int) -> Array:
@@ -211,25 +244,13 @@ def _along(axis: int, places: slice) -> tuple[slice, ...]:
 
 
 def _padded(x: Array, border: tuple[int, ...], mode: str) -> Array:
-    sides = ((0, 0), (0, 0), *((side, side) for side in border))
-    return np.pad(x, sides, "edge") if mode == "replicate" else np.pad(x, sides)
-
-
-def _in_bands(x: Array, weight: Array) -> Array:
-    """A convolution of stride 1 without border, some rows at a time.
-
-    torch lays out every patch that a float64 kernel sees. Of a large picture these do not fit into
-    memory, of a small one not into the processor's cache.
-    """
-    seen = weight.shape[2] - 1
-    rows, width = x.shape[2] - seen, x.shape[3] - weight.shape[3] + 1
-    most = max(1, _PATCH_VALUES // max(1, width * weight[0].size))
-    if rows <= most:
-        return _reference(F.conv2d, x, weight)
-    bands = (
-        _reference(F.conv2d, x[:, :, at : at + most + seen], weight) for at in range(0, rows, most)
-    )
-    return _stacked(bands, rows)
+    if not any(border):
+        return x
+    # In the order of memory, which is that of the result.
+    last = x.transpose(0, 2, 3, 1)
+    sides = ((0, 0), *((side, side) for side in border), (0, 0))
+    padded = np.pad(last, sides, "edge") if mode == "replicate" else np.pad(last, sides)
+    return padded.transpose(0, 3, 1, 2)
 
 
 def _transposed_in_bands(

@@ -47,18 +47,20 @@ def test_a_convolution_in_bands_is_the_whole(
 ) -> None:
     torch.manual_seed(0)
     padding = kernel // 2
-    layer = exact_layer(make(3, 4, kernel, padding=padding), "layer")
+    made = make(3, 4, kernel, padding=padding)
+    layer = exact_layer(made, "layer")
     x = to_activation(np.random.default_rng(0).normal(size=(2, 3, 13, 7)))
-    whole, sizes, convolve = layer(x), [], products._reference
+    whole, product, sizes = layer(x), products.matrix_product, []
 
-    def watched(*options: object) -> np.ndarray:
-        sizes.append(options[1].shape[2])
-        return convolve(*options)
+    def watched(weight: np.ndarray, spare: float) -> products.Sums:
+        sums = product(weight, spare)
+        return lambda patches: sizes.append(len(patches)) or sums(patches)
 
-    monkeypatch.setattr(products, "_reference", watched)
-    monkeypatch.setattr(products, "_PATCH_VALUES", 4 * 7 * 3 * kernel**2)
+    monkeypatch.setattr(products, "matrix_product", watched)
+    layer = exact_layer(made, "layer")
+    monkeypatch.setattr(products, "_PATCH_VALUES", 4 * 2 * 7 * 3 * kernel**2)
     assert np.array_equal(layer(x), whole)
-    assert sizes == [4 + 2 * padding] * 3 + [1 + 2 * padding]
+    assert sizes == [2 * 7 * rows for rows in (4, 4, 4, 1)]
 
 
 @pytest.mark.parametrize(
@@ -112,15 +114,19 @@ def test_a_short_convolution_is_exact_at_its_bound(sign: int) -> None:
 
 
 def test_short_convolutions_have_fewer_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted, convolve = 0, products._reference
+    counted, product = 0, products.matrix_product
 
-    def counting(what: object, x: np.ndarray, weight: np.ndarray, *options: object) -> np.ndarray:
-        nonlocal counted
-        out = convolve(what, x, weight, *options)
-        counted += weight.size * out[0, 0].size
-        return out
+    def counting(weight: np.ndarray, spare: float) -> products.Sums:
+        sums = product(weight, spare)
 
-    monkeypatch.setattr(products, "_reference", counting)
+        def counted_sums(patches: np.ndarray) -> np.ndarray:
+            nonlocal counted
+            counted += len(patches) * weight.size
+            return sums(patches)
+
+        return counted_sums
+
+    monkeypatch.setattr(products, "matrix_product", counting)
     weight, x = np.ones((4, 40, 5, 5)), np.ones((1, 40, 36, 52))
     counts = []
     for spare in (1.0, 9.0):
