@@ -254,7 +254,7 @@ class ResNet(nn.Module):
         classes: Sequence[str] = CIFAR10,
         size: int = 32,
         norm: bool = True,
-        outer_relu: bool = False,
+        outer_relu: bool = True,
     ) -> None:
         super().__init__()
         require_at_least(1, size=size)
