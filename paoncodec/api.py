@@ -78,7 +78,8 @@ def encode(
         lossless: True: keep the samples as they are, whatever that takes; there is no quality then.
             False: code them with loss, whatever that takes. None: as they are where it makes the
             smaller file, which is so of many drawings, screenshots and icons, or where a target
-            has room for it or can be reached in no other way.
+            has room for it, both as far as a quick look tells; or where nothing else reaches a
+            target.
         strip: leave out the colour profile, EXIF and XMP.
         verify: decode the file before it is returned, and compare.
         max_memory: bytes that the process may take in all, about. None: half of what is free.

@@ -76,12 +76,16 @@ def picture_of(
     """
     from paoncodec.images import Picture
 
-    with _locating(container.header):
+    header = container.header
+    if weights is None or SectionKind.ALPHA in container.sections:
+        need = _UNPACKING_BYTES * header.width * header.height
+        Budget.of(max_memory).require(need, f"a picture of {header.width}x{header.height}")
+    with _locating(header):
         alpha, metadata = from_sections(container)
     if alpha is not None and region is not None:
         alpha = region.of(alpha)
     if weights is None:
-        samples = _unpacked(container, max_memory, region)
+        samples = _unpacked(container, region)
     else:
         samples = _decompress(weights, container, max_pixels, max_memory, region)
     return Picture(samples, alpha, metadata)
@@ -118,12 +122,9 @@ def region_of(given: tuple[int, int, int, int] | None, header: Header) -> Region
     return Region(x, y, width, height)
 
 
-def _unpacked(container: Container, max_memory: int | None, region: Region | None) -> Samples:
+def _unpacked(container: Container, region: Region | None) -> Samples:
     """Samples (H, W, C) of a verified file that keeps them, or of a region of it."""
-    header = container.header
-    need = _UNPACKING_BYTES * header.width * header.height
-    Budget.of(max_memory).require(need, f"a picture of {header.width}x{header.height}")
-    with _locating(header):
+    with _locating(container.header):
         samples = read_samples(container)
     return samples if region is None else region.of(samples)
 

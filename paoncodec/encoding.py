@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from paoncodec import decoding, zoo
-from paoncodec.beside import to_sections
+from paoncodec.beside import checksum, to_sections
 from paoncodec.bitstream import (
     Header,
     Limits,
@@ -76,8 +76,8 @@ class PictureFile:
         self._alpha = picture.alpha
         self._depth = picture.depth
         self._lossless = lossless
-        self._beside = to_sections(picture, strip)
         self._max_memory = max_memory
+        self._beside = to_sections(picture, strip, self._room)
 
     def made(
         self, choice: Sequence[zoo.Weights], quality: float | None, target: Target | None
@@ -120,9 +120,8 @@ class PictureFile:
         """Whether a target of bytes has room for the samples themselves: nothing is better."""
         if self._lossless is not None or target.kind == "psnr":
             return False
-        if self._measured(target, self._likely_bytes) > _LIKELY * target.value:
-            return False
-        return self._meets(weights, target)
+        likely = self._measured(target, self._likely_bytes) <= _LIKELY * target.value
+        return (likely or self._pixels <= _FEW_PIXELS) and self._meets(weights, target)
 
     def _meets(self, weights: zoo.Weights, target: Target | None) -> bool:
         """Whether a file of the samples themselves reaches a target."""
@@ -165,10 +164,10 @@ class PictureFile:
     def _kept(self, weights: zoo.Weights) -> bytes:
         """The bytes of a file with the samples as they are: the same, whatever was asked for."""
         samples: dict[int, bytes] = {SectionKind.SAMPLES: self._samples_bytes}
-        return self._written(weights, _quality(weights, None), samples, 0)
+        return self._written(weights, _quality(weights, None), samples, checksum(self._samples))
 
     def _written(
-        self, weights: zoo.Weights, quality: float, content: Mapping[int, bytes], latents_crc: int
+        self, weights: zoo.Weights, quality: float, content: Mapping[int, bytes], crc: int
     ) -> bytes:
         height, width, channels = self._samples.shape
         sections = {**content, **self._beside}
@@ -179,7 +178,7 @@ class PictureFile:
             height=height,
             channels=channels,
             quality=quality,
-            latents_crc=latents_crc,
+            latents_crc=crc,
             version=lowest_version(self._depth, sections),
             depth=self._depth,
         )
@@ -199,9 +198,13 @@ class PictureFile:
     def _samples_bytes(self) -> bytes:
         from paoncodec.images import lossless_bytes
 
-        # What happens to be free is no limit here: files must not depend on it.
-        budget = None if self._max_memory is None else Budget.of(self._max_memory)
-        return lossless_bytes(self._samples, math.inf if budget is None else budget.room)
+        return lossless_bytes(self._samples, self._room)
+
+    @property
+    def _room(self) -> float:
+        """Bytes that a lossless file may take to make. What happens to be free is no limit: files
+        must not depend on it."""
+        return math.inf if self._max_memory is None else Budget.of(self._max_memory).room
 
     def verify(self, data: bytes, weights: zoo.Weights) -> None:
         """Decodes the file.

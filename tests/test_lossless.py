@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def test_what_comes_out_is_what_went_in(
     assert is_lossless(data)
     facts = paoncodec.info(data)
     assert (facts["version"], facts["depth"]) == (3, 8 * pixels.itemsize)
-    assert (facts["model"], facts["latents_crc"]) == ("tiny", "00000000")
+    crc = zlib.crc32(np.ascontiguousarray(pixels[..., : channels - 1 + channels % 2]).tobytes())
+    assert (facts["model"], facts["latents_crc"]) == ("tiny", f"{crc:08x}")
     assert len(data) < 1.01 * pixels.nbytes + height + 500
     # No weights are needed, nor looked for.
     for model in (None, "no such model"):
@@ -195,6 +197,10 @@ def test_what_holds_something_else_is_refused(tiny_weights: Path) -> None:
             paoncodec.decode(data)
         start = nbytes(read(data).header)
         assert (caught.value.field, caught.value.offset) == ("samples", start)
+    other = paoncodec.encode(NOISE ^ 1, model=tiny_weights, lossless=True)
+    data = write(container.header, dict(read(other).sections))
+    with pytest.raises(MalformedStream, match="their CRC-32 is"):
+        paoncodec.decode(data)
 
 
 def test_verification_compares_samples(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ from torch import nn
 
 import paoncodec
 from paoncodec import api, codecs, zoo
-from paoncodec.beside import to_sections
+from paoncodec.beside import checksum, to_sections
 from paoncodec.bitstream import Container, Header, SectionKind, lowest_version, read, write
 from paoncodec.coding.exact_codec import ExactCodec
 from paoncodec.entropy import Reader, SymbolModel
@@ -350,8 +350,9 @@ def _lossless_stream(case: Case, weights: Path, seed: int) -> bytes:
     if case.kept == "drawing":
         rows, columns = np.indices(case.size) // 9
         samples = samples[rows, columns]
-    kept = lossless_bytes(samples.astype(f"u{case.depth // 8}"))
-    return _file(case, weights, seed, {SectionKind.SAMPLES: kept}, 0)
+    exact: Samples = samples.astype(f"u{case.depth // 8}")
+    kept = {SectionKind.SAMPLES: lossless_bytes(exact)}
+    return _file(case, weights, seed, kept, checksum(exact))
 
 
 def _file(case: Case, weights: Path, seed: int, content: Mapping[int, bytes], digest: int) -> bytes:

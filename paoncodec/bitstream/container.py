@@ -123,11 +123,6 @@ def _check_complete(header: Header) -> None:
     found = {section.kind for section in header.sections}
     if problem := _incomplete(found):
         raise MalformedStream("sections", start, problem)
-    if SectionKind.SAMPLES in found and header.latents_crc:
-        offset = offset_of(header, "latents_crc")
-        raise MalformedStream(
-            "latents_crc", offset, f"is {header.latents_crc:08x}, legal is 0 without latents"
-        )
     for kind in found:
         if kind not in list(SectionKind) and not is_ignorable(kind):
             raise UnsupportedSection(kind, start)

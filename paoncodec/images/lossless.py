@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile
+from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
@@ -32,10 +32,12 @@ _WEBP_HEAD = 25
 _COLOUR_TYPES = {1: 0, 3: 2}
 _COLOURS = {1: "grey", 3: "RGB"}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PART_BYTES = 2**20
+_PART_BYTES = 2**16
+#: Bytes that a bit reader of VP8L may look ahead.
+_AHEAD = 64
 
 # What `likely_lossless_bytes` looks at: up to so many groups of neighbouring rows, and bytes.
-_GROUPS, _ROWS, _GROUP_BYTES = 8, 12, 2**14
+_GROUPS, _ROWS, _GROUP_BYTES = 8, 64, 2**15
 
 
 def lossless_bytes(samples: Samples, memory: float = float("inf")) -> bytes:
@@ -87,9 +89,7 @@ def read_lossless(data: bytes, shape: tuple[int, int, int], depth: int) -> Sampl
     else:
         _check_png(data, shape, depth)
     try:
-        # Not by Image.open: its limit of pixels is another one than that of our files.
-        with (WebPImageFile if is_webp else PngImageFile)(io.BytesIO(data)) as image:
-            samples = _samples(image, shape[2], depth)
+        samples = _webp_samples(data, shape[2]) if is_webp else _png_samples(data, depth)
     except MemoryError:
         raise
     # Pillow's parsers meet hostile bytes with whatever their code happens to raise.
@@ -106,13 +106,32 @@ def _saved(image: Image.Image, format: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _samples(image: ImageFile.ImageFile, channels: int, depth: int) -> Samples:
-    if depth == 16:
-        return deep_samples(image)
-    values = np.array(image)
-    if values.ndim == 2:
-        return values[:, :, np.newaxis]
+# Not by Image.open: its limit of pixels is another one than that of our files.
+def _png_samples(data: bytes, depth: int) -> Samples:
+    with PngImageFile(io.BytesIO(data)) as image:
+        if depth == 16:
+            return deep_samples(image)
+        values = np.array(image)
+    return values if values.ndim == 3 else values[:, :, np.newaxis]
+
+
+def _webp_samples(data: bytes, channels: int) -> Samples:
+    """Decoded twice, with zeros and with ones behind the chunk: libwebp goes on past the end of one
+    that is cut short, and then makes different pictures of the two."""
+    values, other = (
+        np.array(WebPImageFile(io.BytesIO(_longer(data, fill)))) for fill in (b"\0", b"\xff")
+    )
+    if (values != other).any():
+        raise ValueError("it is cut short")
     return values if channels == 3 else _grey(values)
+
+
+def _longer(webp: bytes, fill: bytes) -> bytes:
+    """The file with more bytes in its chunk."""
+    chunk = webp[20 : 20 + int.from_bytes(webp[16:20], "little")] + _AHEAD * fill
+    chunk += chunk[-1:] * (len(chunk) % 2)
+    head = (len(chunk) + 12).to_bytes(4, "little") + b"WEBPVP8L"
+    return b"RIFF" + head + len(chunk).to_bytes(4, "little") + chunk
 
 
 def _grey(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -128,10 +147,12 @@ def _check_webp(data: bytes, shape: tuple[int, int, int]) -> None:
     Raises:
         ValueError: it is another file.
     """
+    if len(data) < _WEBP_HEAD:
+        raise ValueError("is a lossless WebP cut short")
     size = int.from_bytes(data[16:20], "little")
     # RIFF and its size, WEBP, VP8L and its size; a chunk of odd size has a byte more.
     head = b"RIFF" + (len(data) - 8).to_bytes(4, "little") + b"WEBPVP8L"
-    if len(data) < _WEBP_HEAD or data[:16] != head or size + size % 2 != len(data) - 20:
+    if data[:16] != head or size + size % 2 != len(data) - 20:
         raise ValueError("is not a lossless WebP of one chunk")
     if data[20] != 0x2F or (size % 2 and data[-1]):
         raise ValueError("is a damaged lossless WebP")
@@ -182,6 +203,13 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = end + 4
 
 
+def _pieces(parts: list[bytes]) -> Iterator[bytes]:
+    """So small that what a step of a stream leaves is soon copied."""
+    for part in parts:
+        for at in range(0, len(part), _PART_BYTES):
+            yield part[at : at + _PART_BYTES]
+
+
 def _check_inflated(parts: list[bytes], expected: int) -> None:
     """That the parts are one zlib stream of so many bytes; they are counted, and not kept.
 
@@ -190,8 +218,10 @@ def _check_inflated(parts: list[bytes], expected: int) -> None:
     """
     stream, found = zlib.decompressobj(), 0
     try:
-        for part in parts:
-            inflated = stream.decompress(part, _PART_BYTES)
+        for piece in _pieces(parts):
+            if stream.eof or found > expected:
+                raise ValueError("is a PNG with more than its rows")
+            inflated = stream.decompress(piece, _PART_BYTES)
             while inflated and found <= expected:
                 found += len(inflated)
                 inflated = stream.decompress(stream.unconsumed_tail, _PART_BYTES)

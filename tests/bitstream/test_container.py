@@ -26,7 +26,6 @@ from paoncodec.bitstream import (
     unpack,
     write,
 )
-from paoncodec.bitstream.header import offset_of
 from paoncodec.errors import (
     LimitExceeded,
     MalformedStream,
@@ -192,7 +191,7 @@ def test_version_1_holds_the_latents_alone():
         replace(HEADER, depth=16)
 
 
-VERSION_3 = replace(HEADER, version=3, latents_crc=0)
+VERSION_3 = replace(HEADER, version=3)
 
 
 def test_samples_stand_in_place_of_the_latents():
@@ -207,15 +206,6 @@ def test_samples_stand_in_place_of_the_latents():
         error = refusal(pack(replace(VERSION_3, sections=table)))
         assert error.field == "sections"
         assert error.reason == f"section {kind.name.lower()} beside samples"
-
-
-def test_without_latents_there_is_no_checksum_of_them():
-    error = refusal(write(replace(VERSION_3, latents_crc=7), {SectionKind.SAMPLES: b""}))
-    assert (error.field, error.reason) == (
-        "latents_crc",
-        "is 00000007, legal is 0 without latents",
-    )
-    assert error.offset == offset_of(VERSION_3, "latents_crc")
 
 
 def test_samples_are_of_version_3():

@@ -134,6 +134,8 @@ WRONG = {
     "nothing": b"",
     "text": b"alpha",
     "tiff": saved(GREY_IMAGE, "TIFF"),
+    "four bytes": b"RIFF",
+    "seven bytes": b"RIFF\0\0\0",
     "lossy webp": saved(GREY_IMAGE, "WEBP"),
     "webp with alpha": saved(
         Image.fromarray(np.zeros((20, 30, 4), np.uint8)), "WEBP", lossless=True, exact=True
@@ -152,6 +154,7 @@ WRONG = {
     "no end": joined(HEAD, DATA),
     "more after the end": joined(HEAD, DATA, END, b"x"),
     "more after the rows": joined(HEAD, chunk(b"IDAT", DEFLATED + b"x"), END),
+    "many chunks after the rows": joined(HEAD, DATA, *[chunk(b"IDAT", b"x" * 8)] * 200_000, END),
     "no checksum of the rows": joined(HEAD, chunk(b"IDAT", DEFLATED[:-4]), END),
     "wrong checksum of the rows": joined(HEAD, chunk(b"IDAT", DEFLATED[:-4] + b"abcd"), END),
     "wrong checksum of a chunk": joined(HEAD, DATA[:-1] + bytes([DATA[-1] ^ 1]), END),
@@ -195,11 +198,34 @@ def test_rows_that_are_not_there_take_no_memory(rows: int) -> None:
         tracemalloc.stop()
 
 
+def test_a_webp_whose_bits_are_cut_short_is_refused() -> None:
+    """Its sizes right: libwebp makes a picture of most of these, though not the right one."""
+    made = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        tile = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+        samples = np.tile(tile, (int(rng.integers(3, 12)), int(rng.integers(3, 12)), 1))
+        data = saved(Image.fromarray(samples), "WEBP", lossless=True, method=4, quality=100)
+        body = data[20 : 20 + int.from_bytes(data[16:20], "little")]
+        for count in range(1, 6):
+            chunk = body[:-count]
+            size, pad = len(chunk).to_bytes(4, "little"), bytes(len(chunk) % 2)
+            riff = (12 + len(chunk) + len(pad)).to_bytes(4, "little")
+            cut = b"RIFF" + riff + b"WEBPVP8L" + size + chunk + pad
+            try:
+                found = read_lossless(cut, samples.shape, 8)
+            except ValueError:
+                continue
+            made += 1
+            np.testing.assert_array_equal(found, samples)
+    assert made < 200
+
+
 def test_a_lack_of_memory_is_not_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
     def scarce(*given: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("paoncodec.images.lossless._samples", scarce)
+    monkeypatch.setattr("paoncodec.images.lossless._png_samples", scarce)
     with pytest.raises(MemoryError):
         read_lossless(*(FILES["rgb png"][0], COLOUR.shape, 8))
 
