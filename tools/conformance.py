@@ -351,7 +351,7 @@ def _lossless_stream(case: Case, weights: Path, seed: int) -> bytes:
         rows, columns = np.indices(case.size) // 9
         samples = samples[rows, columns]
     exact: Samples = samples.astype(f"u{case.depth // 8}")
-    kept = {SectionKind.SAMPLES: lossless_bytes(exact)}
+    kept: dict[int, bytes] = {SectionKind.SAMPLES: lossless_bytes(exact)}
     return _file(case, weights, seed, kept, checksum(exact))
 
 
