@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from paoncodec.api import DEFAULT_MODEL
 from paoncodec.zoo import WeightsCard, list_cards
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "README.md"
@@ -26,7 +27,8 @@ def refreshed(text: str, cards: Sequence[WeightsCard]) -> str:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"markers {BEGIN.strip()} and {END.strip()} must both be there, in order")
-    content = "\n".join(_section(card) for card in cards)
+    default_first = sorted(cards, key=lambda card: card.name != DEFAULT_MODEL)
+    content = "\n".join(_section(card) for card in default_first)
     return f"{before}{BEGIN}{content}{END}{after}"
 
 

@@ -36,7 +36,8 @@ def test_outputs_and_models(command: str) -> None:
     assert completed(command, "a", "-o", "out/pho") == [("file", "out/pho")]
     assert ("plain", "mbt-paon-small") in completed(command, "a", "--model", "mbt-paon-s")
     assert completed(command, "a", "--model", "mbt-paon-small-v") == [
-        ("plain", "mbt-paon-small-variable")
+        ("plain", "mbt-paon-small-variable-v2"),
+        ("plain", "mbt-paon-small-variable"),
     ]
     assert completed(command, "a", "--model", "runs/") == [("file", "runs/")]
 
