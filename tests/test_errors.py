@@ -11,6 +11,7 @@ from paoncodec.errors import (
     LimitExceeded,
     MalformedStream,
     NotOurFile,
+    OutOfReach,
     PaonError,
     TruncatedStream,
     UnsupportedSection,
@@ -55,6 +56,7 @@ STREAM_ERRORS = [
 EXIT_CODES = {
     PaonError: 70,
     UsageError: 2,
+    OutOfReach: 2,
     ImageError: 3,
     MalformedStream: 4,
     NotOurFile: 4,
