@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-__all__ = ["deep_png", "deep_tiff", "plain_png"]
+__all__ = ["deep_png", "deep_tiff"]
 
 Deep = npt.NDArray[np.uint16]
 
@@ -45,11 +45,6 @@ def deep_png(samples: Deep, options: dict[str, Any]) -> bytes:
     return buffer.getvalue()[:_SIGNATURE_BYTES] + b"".join(
         _chunk(name, body) for name, body in chunks.items()
     )
-
-
-def plain_png(samples: Deep) -> bytes:
-    """A PNG of (H, W, 1 to 4) of no other chunks than IHDR, IDAT and IEND."""
-    return deep_png(samples, {})
 
 
 def deep_tiff(samples: Deep, tags: dict[int, Any]) -> bytes:

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from paoncodec.images.deep import deep_samples
-from paoncodec.images.deep_files import plain_png
+from paoncodec.images.deep_files import deep_png
 from paoncodec.images.picture import Samples
 
 __all__ = ["likely_lossless_bytes", "lossless_bytes", "read_lossless"]
@@ -51,7 +51,7 @@ def lossless_bytes(samples: Samples, memory: float = float("inf")) -> bytes:
     height, width, channels = samples.shape
     pixels = height * width
     if samples.dtype == np.uint16 and channels == 3:  # which Pillow does not write
-        return plain_png(samples)
+        return deep_png(samples, {})
     image = Image.fromarray(samples[:, :, 0] if channels == 1 else samples)
     files = [_saved(image, "PNG", optimize=True)]
     holds = max(height, width) <= _WEBP_SIDE and pixels <= _WEBP_PIXELS
