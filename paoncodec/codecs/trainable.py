@@ -14,6 +14,7 @@ from torch import Tensor
 from paoncodec.coding.exact_codec import ExactCodec, require_finite
 from paoncodec.entropy import Tails
 from paoncodec.errors import WeightsError
+from paoncodec.layers.rounding import rounded_through
 
 #: How often a latent is taken to be coded by an escape, in training.
 _ESCAPES = 2.0**-14
@@ -36,11 +37,15 @@ class TrainableCodec(ExactCodec, CompressionModel):
         def gaussian_conditional(self) -> Any: ...
 
     def forward(self, x: Tensor, quality: float | Tensor | None = None) -> dict[str, Any]:
-        y_hat, scales, means, z_likelihoods = self.distributions(x, quality)
-        y_likelihoods = self.gaussian_conditional._likelihood(y_hat, scales, means)
-        if self.training:
-            y_likelihoods = _with_escapes(y_likelihoods, y_hat - means)
-        y_likelihoods = self.gaussian_conditional.likelihood_lower_bound(y_likelihoods)
+        y = self.analysis(x, quality)
+        y_hat, scales, means, z_likelihoods = self._predicted(y)
+        prior = self.gaussian_conditional
+        with torch.autocast(x.device.type, enabled=False):
+            coded = prior.quantize(y, "noise") if self.training else y_hat
+            y_likelihoods = prior._likelihood(coded, scales, means)
+            if self.training:
+                y_likelihoods = _with_escapes(y_likelihoods, coded - means)
+            y_likelihoods = prior.likelihood_lower_bound(y_likelihoods)
         return {
             "x_hat": self.synthesis(y_hat, quality),
             "likelihoods": {"y": y_likelihoods, "z": z_likelihoods},
@@ -51,14 +56,26 @@ class TrainableCodec(ExactCodec, CompressionModel):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """ŷ, the deviations and means that are predicted for it, and the likelihoods of ẑ.
 
-        The first three (B, M, H/16, W/16), the last as z; all float32, also under autocast. In
-        training ŷ and ẑ are y and z with noise, otherwise they are rounded.
+        The first three (B, M, H/16, W/16), the last as z; all float32, also under autocast.
         """
-        y = self.analysis(x, quality)
-        with torch.autocast(x.device.type, enabled=False):
-            z_hat, z_likelihoods = self.entropy_bottleneck(self.h_a(y))
-            mode = "noise" if self.training else "dequantize"
-            y_hat = self.gaussian_conditional.quantize(y, mode)
+        return self._predicted(self.analysis(x, quality))
+
+    def _predicted(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """:meth:`distributions` of y.
+
+        In training too the networks see rounded latents, as they will in use, and rounding's
+        gradient is taken to be 1; noise stands for it in the likelihoods alone, which have a
+        gradient then (Minnen and Singh, "Channel-wise Autoregressive Entropy Models for Learned
+        Image Compression", 2020). A synthesis that only knows noise damps all of y for the sake of
+        channels in which rounding leaves nothing.
+        """
+        with torch.autocast(y.device.type, enabled=False):
+            z = self.h_a(y)
+            z_hat, z_likelihoods = self.entropy_bottleneck(z)
+            if self.training:
+                medians = self.entropy_bottleneck._get_medians().detach()
+                z_hat = rounded_through(z - medians) + medians
+            y_hat = rounded_through(y)
             scales, means = self.predict(y_hat, self.h_s(z_hat))
         return y_hat, scales, means, z_likelihoods
 

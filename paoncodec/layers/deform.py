@@ -33,8 +33,8 @@ from paoncodec.layers.pade import (
     stack_convolution,
 )
 from paoncodec.layers.rational import Kind, narrowed
+from paoncodec.layers.rounding import rounded_through
 from paoncodec.layers.sampling import deform_by_places
-from paoncodec.layers.shift import rounded_through
 
 #: Offsets that are bounded at a time.
 _PART_SIZE = 2**16

@@ -30,14 +30,8 @@ from paoncodec.layers.base import PaLa
 from paoncodec.layers.deform import ElementShift, ElementShifter, PaLaDeformConv2d
 from paoncodec.layers.pade import PaddingMode, PaLaConv2d, PaLaConvTranspose2d, PaLaLinear
 from paoncodec.layers.rational import Kind
-from paoncodec.layers.shift import (
-    Border,
-    NoShift,
-    PredictedShift,
-    ShiftSpec,
-    StaticShift,
-    rounded_through,
-)
+from paoncodec.layers.rounding import rounded_through
+from paoncodec.layers.shift import Border, NoShift, PredictedShift, ShiftSpec, StaticShift
 
 _KINDS: dict[str, Kind] = {"a": "absolute", "s": "smooth"}
 _BORDERS: dict[str, Border] = {"zeros": "zeros", "border": "replicate", "reflection": "mirror"}

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from paoncodec.layers.rounding import rounded_through
+
 #: What a shift brings in from outside: the border pixel, zeros, or the picture mirrored about the
 #: outer edge of its border. The paper's is the first; the others are for weights trained with them.
 Border = Literal["replicate", "zeros", "mirror"]
@@ -167,11 +169,6 @@ def _take_rows(x: Tensor, rows: Tensor, border: Border) -> Tensor:
     seen = rows.clamp(0, height - 1)
     taken = x.gather(2, seen[..., None].expand(-1, -1, -1, x.shape[3]))
     return taken.masked_fill((seen != rows)[..., None], 0) if border == "zeros" else taken
-
-
-def rounded_through(shift: Tensor) -> Tensor:
-    """Whole numbers with the gradient of the numbers themselves: that of rounding is 0."""
-    return shift + (shift.round() - shift).detach()
 
 
 class _Bounded(torch.autograd.Function):

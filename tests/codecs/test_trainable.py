@@ -38,3 +38,32 @@ def test_an_escape_costs_what_it_does_in_files() -> None:
     near, far = (-_with_escapes(torch.zeros(()), torch.tensor(e)).log2() for e in (10.0, 20.0))
     assert float(near) == pytest.approx(14 + math.log2(math.pi * 101))
     assert float(far - near) == pytest.approx(2, abs=0.02)  # twice as far: two bits more
+
+
+@pytest.mark.parametrize(("arch", "options"), FORMS)
+def test_training_decodes_what_rounding_leaves(arch: str, options: dict[str, Any]) -> None:
+    """Pictures are those of use, bit for bit, and the encoder learns from them all the same."""
+    torch.manual_seed(0)
+    model = build(arch, {"N": 8, "M": 12, "shift": "none", **options}).eval()
+    x = torch.rand(2, 3, 64, 64)
+    wanted = model(x)
+    out = model.train()(x)
+    assert torch.equal(out["x_hat"], wanted["x_hat"])
+    assert not torch.allclose(out["likelihoods"]["y"], wanted["likelihoods"]["y"])
+    out["x_hat"].square().sum().backward()
+    assert all(
+        layer.numerator.grad.abs().sum() > 0 for layer in model.g_a if hasattr(layer, "numerator")
+    )
+
+
+@pytest.mark.parametrize(("arch", "options"), FORMS)
+def test_latents_are_predicted_from_what_a_decoder_has(arch: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model = build(arch, {"N": 8, "M": 12, "shift": "none", **options}).eval()
+    x = torch.rand(2, 3, 128, 64)
+    wanted = model.distributions(x)[:3]
+    found = model.train().distributions(x)[:3]
+    assert all(torch.equal(*pair) for pair in zip(found, wanted, strict=True))
+    (scales, means) = found[1:]
+    (scales.sum() + means.sum()).backward()
+    assert model.h_a[0].weight.grad.abs().sum() > 0
