@@ -138,15 +138,17 @@ def training_step(layer: nn.Module, x: Tensor) -> Callable[[], None]:
     return step
 
 
-def medians(steps: Sequence[Callable[[], None]], runs: int) -> list[float]:
+def medians(
+    steps: Sequence[Callable[[], None]], runs: int, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Median seconds of each step; they take turns, after one round that is not counted."""
     seconds: list[list[float]] = [[] for _ in steps]
     for turn in range(runs + 1):
         for step, taken in zip(steps, seconds, strict=True):
-            start = time.perf_counter()
+            start = clock()
             step()
             if turn:
-                taken.append(time.perf_counter() - start)
+                taken.append(clock() - start)
     return [statistics.median(taken) for taken in seconds]
 
 

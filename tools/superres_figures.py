@@ -5,30 +5,26 @@
 The table, in Markdown, is of the result files of `paoncodec vision eval`, a row for each model and
 scale and a column for each set. Curves are of the held-out PSNR of each run, against steps and
 against minutes. With --picture, an original, crops of what each run's best weights make of it when
-it is reduced stand beside bicubic's; --box is left, top and side of the crop. --time prints the
-processor time of a training step, which other jobs on the machine change little.
+it is reduced stand beside bicubic's; --box is left, top and side of the crop.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from _common import run
 from PIL import Image, ImageDraw, ImageFont
 
 from paoncodec.errors import ImageError, UsageError
 from paoncodec.images import read_image, to_pil, write_image
 from paoncodec.training import RunDirectory
-from paoncodec.vision.superres import NETWORKS, build, load_weights, upscale
+from paoncodec.vision.superres import load_weights, upscale
 from paoncodec.vision.superres.metrics import figures_of
 from paoncodec.vision.superres.resize import enlarge, reduce
 
@@ -39,8 +35,6 @@ SIDE = 256
 GAP = 10
 TEXT_SIZE = 16
 LINE = 22
-#: Steps that are timed.
-_TIMED = 12
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
@@ -84,20 +78,6 @@ def draw_curves(runs: Sequence[RunDirectory], path: Path, minutes: bool = True) 
     figure.savefig(path, dpi=120)
 
 
-def step_seconds(network: str, scale: int) -> float:
-    """Processor time of forward and backward of 8 patches of 16×16, median of 12, one thread."""
-    torch.set_num_threads(1)
-    model = build(network, {"scale": scale}).train()
-    patches = torch.rand(8, 3, 16, 16) * 2 - 1
-    taken = []
-    for _ in range(_TIMED):
-        begun = time.process_time()
-        model(patches).square().mean().backward()
-        taken.append(time.process_time() - begun)
-        model.zero_grad()
-    return statistics.median(taken)
-
-
 def draw_crops(
     runs: Sequence[RunDirectory], original: Pixels, box: tuple[int, int, int]
 ) -> Image.Image:
@@ -139,12 +119,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps-only", action="store_true", help="minutes would mislead: no curve")
     parser.add_argument("--picture", type=Path, help="an original to show crops of")
     parser.add_argument("--box", nargs=3, type=int, default=(0, 0, 64), help="left, top, side")
-    parser.add_argument("--time", nargs="+", choices=NETWORKS, default=[], help="a training step")
-    parser.add_argument("--scale", type=int, choices=(2, 4), default=4, help="of what is timed")
     parser.add_argument("--out", type=Path, help="folder of the figures")
     options = parser.parse_args(argv)
-    for network in options.time:
-        print(f"{network}: {1000 * step_seconds(network, options.scale):.0f} ms a step")
     if options.runs and options.out is None:
         raise UsageError("no --out: name a folder for the figures")
     runs = [RunDirectory(path, resume=True) for path in options.runs]

@@ -78,14 +78,6 @@ def test_what_cannot_be_drawn(script, runs, pictures, tmp_path) -> None:
         script.main(["--runs", str(tmp_path / "empty"), "--out", str(tmp_path)])
 
 
-def test_a_step_is_timed(script, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(script, "_TIMED", 1)
-    script.main(["--time", "resnet", "--scale", "2"])
-    name, rest = capsys.readouterr().out.split(": ")
-    assert name == "resnet"
-    assert int(rest.removesuffix(" ms a step\n")) > 0
-
-
 def test_a_folder_is_asked_for(script, tmp_path) -> None:
     (tmp_path / "metrics.jsonl").touch()
     with pytest.raises(UsageError, match="no --out"):
