@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,10 @@ from paoncodec.errors import UsageError
 from paoncodec.quality import VARIABLE
 from paoncodec.training import TrainConfig
 from paoncodec.training.settings import (
+    Recipe,
     check_data_weights,
     preset_names,
     read_preset,
-    refuse_unknown,
 )
 
 #: Sides of what a codec's networks take are multiples of this.
@@ -23,7 +23,7 @@ _GRID = 64
 
 
 @dataclass(frozen=True)
-class CodecRecipe:
+class CodecRecipe(Recipe):
     """All settings of a codec's training.
 
     Args:
@@ -103,24 +103,6 @@ class CodecRecipe:
         loop = {**settings.pop("train"), **{k: v for k, v in train.items() if v is not None}}
         given = {"arch_name": arch_name, "lmbda": lmbda, "data": list(data), "train": loop}
         return cls.from_json({**settings, **given})
-
-    @classmethod
-    def from_json(cls, settings: Mapping[str, Any]) -> CodecRecipe:
-        """The recipe that ``dataclasses.asdict`` and JSON made ``settings`` of.
-
-        Raises:
-            UsageError: a setting that does not exist, or one without a default is missing.
-        """
-        loop = settings.get("train", {})
-        refuse_unknown(settings, cls)
-        refuse_unknown(loop, TrainConfig, "train.")
-        try:
-            data = tuple(settings["data"])
-            weights = tuple(settings.get("data_weights", ()))
-            made = {"data": data, "data_weights": weights, "train": TrainConfig(**loop)}
-            return cls(**{**settings, **made})
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"settings of a training: {error}") from error
 
 
 def presets() -> list[str]:

@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paoncodec.errors import UsageError
+from paoncodec.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def preset_names(package: str) -> list[str]:
@@ -33,12 +37,27 @@ def read_preset(package: str, name: str) -> dict[str, Any]:
     return settings
 
 
-def refuse_unknown(settings: Mapping[str, Any], kind: type, prefix: str = "") -> None:
-    """Checks that all settings are fields of the dataclass ``kind``.
+class Recipe:
+    """Base of the dataclasses that hold all settings of a training, the loop's as ``train``."""
 
-    Raises:
-        UsageError: one is not.
-    """
+    @classmethod
+    def from_json(cls, settings: Mapping[str, Any]) -> Self:
+        """The recipe that ``dataclasses.asdict`` and JSON made ``settings`` of.
+
+        Raises:
+            UsageError: a setting that does not exist, or one without a default is missing.
+        """
+        loop = settings.get("train", {})
+        _refuse_unknown(settings, cls)
+        _refuse_unknown(loop, TrainConfig, "train.")
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        try:
+            return cls(**{**plain, "train": TrainConfig(**loop)})
+        except TypeError as error:
+            raise UsageError(f"settings of a training: {error}") from error
+
+
+def _refuse_unknown(settings: Mapping[str, Any], kind: Any, prefix: str = "") -> None:
     known = [f.name for f in fields(kind)]
     unknown = [prefix + name for name in settings if name not in known]
     if unknown:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import pytest
 
 from paoncodec.errors import UsageError
 from paoncodec.training import TrainConfig
 from paoncodec.training.settings import (
+    Recipe,
     check_data_weights,
     preset_names,
     read_preset,
-    refuse_unknown,
 )
 
 PACKAGE = "paoncodec.codecs"
 
 
-@dataclass
-class Settings:
+@dataclass(frozen=True)
+class Walk(Recipe):
+    places: tuple[str, ...]
     pace: int = 1
+    train: TrainConfig = field(default_factory=TrainConfig)
 
 
 def test_presets_are_read_by_name() -> None:
@@ -30,10 +34,27 @@ def test_presets_are_read_by_name() -> None:
         read_preset(PACKAGE, "huge")
 
 
-def test_unknown_settings_are_named() -> None:
-    refuse_unknown({"pace": 2}, Settings)
-    with pytest.raises(UsageError, match=r"train\.place: no such setting; choose among"):
-        refuse_unknown({"pace": 2, "place": 3}, Settings, "train.")
+def test_a_recipe_comes_back_from_json() -> None:
+    walk = Walk(("here", "there"), 3, TrainConfig(steps=7, shrink=(0.5, 0.8)))
+    assert Walk.from_json(json.loads(json.dumps(asdict(walk)))) == walk
+    assert Walk.from_json({"places": []}) == Walk(())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"places": [], "pase": 2}, r"pase: no such setting; choose among \{places, pace, train\}"),
+        (
+            {"places": [], "train": {"step": 3}},
+            r"train\.step: no such setting; choose among train\.",
+        ),
+        ({"pace": 2}, "settings of a training: .*places"),
+    ],
+    ids=str,
+)
+def test_settings_of_no_recipe(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Walk.from_json(settings)
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (1.0, 0.0), (1.0, float("inf"))])

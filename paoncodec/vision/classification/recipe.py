@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 from paoncodec.errors import PictureLeftOut, UsageError
 from paoncodec.layers import ProductUnit2d, guarded_values
 from paoncodec.training import RESUMABLE, Samples, TrainConfig
-from paoncodec.training.settings import refuse_unknown
+from paoncodec.training.settings import Recipe
 from paoncodec.vision.classification.data import LabelledImages, WrongSize, read_images
 from paoncodec.vision.classification.files import read_files
 from paoncodec.vision.classification.networks import Classifier, build
@@ -43,7 +43,7 @@ _MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
-class ClassificationRecipe:
+class ClassificationRecipe(Recipe):
     """All settings of a training.
 
     Args:
@@ -131,21 +131,6 @@ class ClassificationRecipe:
                 f"precision {self.train.precision} is of autocast over float32 weights, and pure "
                 f"{self.pure} of the weights themselves: give one of them"
             )
-
-    @classmethod
-    def from_json(cls, settings: Mapping[str, Any]) -> ClassificationRecipe:
-        """The recipe that ``dataclasses.asdict`` and JSON made ``settings`` of.
-
-        Raises:
-            UsageError: a setting that does not exist, or one without a default is missing.
-        """
-        loop = settings.get("train", {})
-        refuse_unknown(settings, cls)
-        refuse_unknown(loop, TrainConfig, "train.")
-        try:
-            return cls(**{**settings, "train": TrainConfig(**loop)})
-        except TypeError as error:
-            raise UsageError(f"settings of a training: {error}") from error
 
 
 class ClassificationTask:

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from paoncodec.errors import UsageError
 from paoncodec.layers import guarded_values
 from paoncodec.training import RESUMABLE, Samples, TrainConfig
-from paoncodec.training.settings import refuse_unknown
+from paoncodec.training.settings import Recipe
 from paoncodec.vision.segmentation.data import (
     Slices,
     SliceSpec,
@@ -42,7 +42,7 @@ _SLICES = 8
 
 
 @dataclass(frozen=True)
-class SegmentationRecipe:
+class SegmentationRecipe(Recipe):
     """All settings of a training.
 
     Args:
@@ -89,22 +89,6 @@ class SegmentationRecipe:
             raise UsageError(f"epochs {self.epochs}: must be above 0, e.g. 10, or null for steps")
         if not (len(self.window) == 2 and -math.inf < self.window[0] < self.window[1] < math.inf):
             raise UsageError(f"window {self.window}: two rising numbers, in Hounsfield units")
-
-    @classmethod
-    def from_json(cls, settings: Mapping[str, Any]) -> SegmentationRecipe:
-        """The recipe that ``dataclasses.asdict`` and JSON made ``settings`` of.
-
-        Raises:
-            UsageError: a setting that does not exist, or one without a default is missing.
-        """
-        loop = settings.get("train", {})
-        refuse_unknown(settings, cls)
-        refuse_unknown(loop, TrainConfig, "train.")
-        try:
-            window = tuple(settings.get("window", WINDOW))
-            return cls(**{**settings, "window": window, "train": TrainConfig(**loop)})
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"settings of a training: {error}") from error
 
 
 class SegmentationTask:

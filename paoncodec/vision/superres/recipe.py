@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from paoncodec.errors import UsageError
 from paoncodec.images.crops import EpochOrder, find_images, split, weigh_images
 from paoncodec.training import RESUMABLE, Samples, TrainConfig
-from paoncodec.training.settings import check_data_weights, refuse_unknown
+from paoncodec.training.settings import Recipe, check_data_weights
 from paoncodec.vision.parts import to_range
 from paoncodec.vision.superres.data import PatchPairs, PatchSequence, PatchSpec
 from paoncodec.vision.superres.loss import barron
@@ -36,7 +36,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True)
-class SuperResRecipe:
+class SuperResRecipe(Recipe):
     """All settings of a training.
 
     Args:
@@ -79,23 +79,6 @@ class SuperResRecipe:
             raise UsageError("alpha is not a number: e.g. 1.5")
         if self.noise is not None and not math.isfinite(self.noise):
             raise UsageError(f"noise {self.noise}: must be a ratio in dB, e.g. 40, or null")
-
-    @classmethod
-    def from_json(cls, settings: Mapping[str, Any]) -> SuperResRecipe:
-        """The recipe that ``dataclasses.asdict`` and JSON made ``settings`` of.
-
-        Raises:
-            UsageError: a setting that does not exist, or one without a default is missing.
-        """
-        loop = settings.get("train", {})
-        refuse_unknown(settings, cls)
-        refuse_unknown(loop, TrainConfig, "train.")
-        try:
-            lists = ("data", "data_weights", "validation")
-            made = {name: tuple(settings.get(name, ())) for name in lists}
-            return cls(**{**settings, **made, "train": TrainConfig(**loop)})
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"settings of a training: {error}") from error
 
 
 class SuperResTask:
