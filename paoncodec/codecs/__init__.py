@@ -8,7 +8,7 @@ with without_its_warnings():  # before any other module here does
 from paoncodec.codecs.elic import ELIC2022, ELICPaon
 from paoncodec.codecs.mbt import MBT2018, MBTPaon
 from paoncodec.codecs.registry import ARCHITECTURES, build, load_weights, save_weights
-from paoncodec.coding.elic import ELICConfig
+from paoncodec.coding.elic_config import ELICConfig
 from paoncodec.coding.mbt import MBTConfig
 
 __all__ = [
