@@ -17,12 +17,13 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_optimizer import SOAP, Muon
 
 from paoncodec.codecs.recipe import CodecRecipe
 from paoncodec.codecs.task import CodecTask
@@ -51,7 +52,48 @@ TRIALS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "16 crops a step": ({"batch_size": 16},),
     "pictures not reduced": ({"shrink": None},),
     "crops of 64 first, then of 128": ({"crop": 64, "hold": 1.0}, {"hold": 0.0}),
+    "SOAP in place of Adam": ({"optimizer": "soap"},),
+    "Muon for kernels, Adam for the rest": ({"optimizer": "muon"},),
 }
+
+Groups = Sequence[dict[str, Any]]
+
+
+def _soap(groups: Groups) -> torch.optim.Optimizer:
+    """Adam in the eigenbasis of Shampoo's preconditioner, renewed every 10 steps."""
+    return SOAP(groups, betas=(0.95, 0.95), weight_decay=0.0, max_precondition_dim=1024)
+
+
+def _muon(groups: Groups) -> torch.optim.Optimizer:
+    """Steps of kernels are made orthogonal and as large as Adam's are; the rest has Adam."""
+    parts = []
+    for group in groups:
+        for kernels in (True, False):
+            chosen = [p for p in group["params"] if (p.ndim > 1) == kernels]
+            own = {"params": chosen, "use_muon": kernels, "use_adjusted_lr": True}
+            parts.append({**own, "lr": group["lr"], "initial_lr": group["lr"]})
+    return Muon([part for part in parts if part["params"]])
+
+
+#: What may stand in place of Adam, given groups of parameters with their learning rates.
+OPTIMIZERS: Mapping[str, Callable[[Groups], torch.optim.Optimizer]] = {
+    "soap": _soap,
+    "muon": _muon,
+}
+
+
+class TrialTask(CodecTask):
+    """A codec's training with another optimiser than Adam."""
+
+    def __init__(self, recipe: CodecRecipe, optimizer: str) -> None:
+        super().__init__(recipe)
+        self.optimizer = optimizer
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        main, quantiles = super().optimizers()
+        kept = ("params", "lr", "initial_lr")
+        groups = [{name: group[name] for name in kept} for group in main.param_groups]
+        return [OPTIMIZERS[self.optimizer](groups), quantiles]
 
 
 @dataclass(frozen=True)
@@ -71,15 +113,18 @@ def recipe_of(
 ) -> CodecRecipe:
     """The preset with a trial's settings, for so many steps and one validation, at their end."""
     loop = {name: value for name, value in changes.items() if name in _LOOP}
-    own = {name: value for name, value in changes.items() if name not in _LOOP}
+    own = {name: value for name, value in changes.items() if name not in (*_LOOP, "optimizer")}
     recipe = CodecRecipe.from_preset(PRESET, "mbt-paon", lmbda, [data], steps=steps, seed=seed)
     train = replace(recipe.train, **loop, workers=0, validate_every=steps)
     return replace(recipe, **own, train=replace(train, warmup=min(train.warmup, steps // 4)))
 
 
-def fitted(recipe: CodecRecipe, folder: Path) -> tuple[Mapping[str, float], float]:
+def fitted(
+    recipe: CodecRecipe, folder: Path, optimizer: str | None = None
+) -> tuple[Mapping[str, float], float]:
     """The run's last validation, and the processor seconds of its training and validation."""
-    trainer = Trainer(CodecTask(recipe), RunDirectory(folder))
+    task = TrialTask(recipe, optimizer) if optimizer else CodecTask(recipe)
+    trainer = Trainer(task, RunDirectory(folder))
     begun = time.process_time()
     trainer.fit()
     seconds = time.process_time() - begun
@@ -90,13 +135,14 @@ def fitted(recipe: CodecRecipe, folder: Path) -> tuple[Mapping[str, float], floa
     return found, seconds
 
 
-def seconds_a_step(recipe: CodecRecipe, folder: Path) -> float:
+def seconds_a_step(recipe: CodecRecipe, folder: Path, optimizer: str | None = None) -> float:
     """Of a short run of the recipe: validation, which both of its parts have once, drops out."""
     lengths = (_PROBE, 3 * _PROBE)
     taken = [
         fitted(
             replace(recipe, train=replace(recipe.train, steps=n, warmup=0, validate_every=n)),
             folder / f"probe-{n}",
+            optimizer,
         )[1]
         for n in lengths
     ]
@@ -112,13 +158,14 @@ def run_trial(
     figures: Mapping[str, float] = {}
     for number, changes in enumerate(parts):
         probe = recipe_of(changes, lmbda, data, _PROBE, seed)
-        each = seconds_a_step(probe, folder / f"part-{number}")
+        optimizer = changes.get("optimizer")
+        each = seconds_a_step(probe, folder / f"part-{number}", optimizer)
         steps = max(1, min(_MOST_STEPS, round(60 * minutes / len(parts) / each)))
         recipe = recipe_of(changes, lmbda, data, steps, seed)
         if number:
             before = folder / f"part-{number - 1}" / "run" / "last.safetensors"
             recipe = replace(recipe, start="weights", start_from=str(before))
-        figures, seconds = fitted(recipe, folder / f"part-{number}" / "run")
+        figures, seconds = fitted(recipe, folder / f"part-{number}" / "run", optimizer)
         steps_in_all += steps
         seconds_in_all += seconds
     names = ("loss", "bpp", "psnr")
