@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,9 +141,10 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
 
 def _read(path: str | os.PathLike[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
     name = os.fspath(path)
-    with _sound(name):
-        _check_gzip(name)
+    with _sound(name), np.errstate(over="ignore"):  # what overflows is refused as not finite
+        length = _length(name)
         image = _open(name)
+        _check_length(image, length, name)
         return np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, np.float64)
 
 
@@ -159,30 +161,52 @@ def _open(name: str) -> Any:
 @contextmanager
 def _sound(name: str) -> Iterator[None]:
     """What reading a file may raise, as the error that says so."""
-    wrong = _nibabel().filebasedimages.ImageFileError
+    nibabel = _nibabel()
+    wrong = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
     try:
-        yield
-    except (OSError, EOFError, ValueError, zlib.error, wrong) as error:
+        with nibabel.imageglobals.LoggingOutputSuppressor():  # it would say all of it first
+            yield
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error, *wrong) as error:
         reason = " ".join(str(error).split())[:200]
         raise ImageError(f"{name}: not a sound NIfTI file ({reason}); fetch it again") from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: there is no memory for so many voxels") from error
 
 
-def _check_gzip(name: str) -> None:
-    """Reads a compressed file to its end, where its checksum is: nibabel stops before it."""
+def _length(name: str) -> int:
+    """Bytes of a file, unpacked.
+
+    A compressed one is read to its end, where its checksum is: nibabel stops before it.
+    """
     if not name.endswith(".gz"):
-        return
+        return Path(name).stat().st_size
     with gzip.open(name) as file:
         while file.read(2**20):
             continue
+        return file.tell()
+
+
+def _check_length(image: Any, length: int, name: str) -> None:
+    """Whether the voxels of the header are there: before memory is taken for them."""
+    shape, each = image.shape, image.get_data_dtype().itemsize
+    wanted = image.dataobj.offset + math.prod(map(int, shape)) * each
+    if length < wanted:
+        raise ImageError(
+            f"{name}: cut short: {length} bytes, and its {_times(shape)} voxels take {wanted}; "
+            "fetch it again"
+        )
 
 
 def _check_header(image: Any, name: str) -> None:
-    """What the header alone tells: before memory is taken for the voxels."""
+    """What the header alone tells."""
     shape = tuple(image.shape)
     if len(shape) != 3:
         raise ImageError(f"{name}: {len(shape)} dimensions, {shape}: must be a volume of three")
-    if 0 in shape:
-        raise ImageError(f"{name}: a volume of {' x '.join(map(str, shape))} voxels has no slices")
+    if min(shape) < 1:
+        raise ImageError(f"{name}: a volume of {_times(shape)} voxels has no slices")
+    kind = image.get_data_dtype()
+    if kind.kind not in "iuf":
+        raise ImageError(f"{name}: its voxels are {kind}: must be plain numbers")
     if not (image.header["sform_code"] or image.header["qform_code"]):
         raise ImageError(f"{name}: has no affine (sform and qform are unset): its place is unknown")
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-12:
@@ -215,6 +239,10 @@ def _nibabel() -> ModuleType:
     except ImportError as error:
         raise UsageError("NIfTI files take nibabel: pip install 'paoncodec[vision]'") from error
     return nibabel
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _by(volume: Volume) -> str:

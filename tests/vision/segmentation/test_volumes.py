@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from pathlib import Path
 
 import nibabel
@@ -141,3 +143,49 @@ def test_axes_go_right_front_and_up(volume: Volume) -> None:
     there = volume.affine @ [*place, 1]
     same = np.rint(np.linalg.inv(found.affine) @ there).astype(int)
     assert found.values[tuple(same[:3])] == volume.values[tuple(place)]
+
+
+@pytest.mark.parametrize(
+    ("place", "form", "values", "said"),
+    [
+        (70, "<h", (1234,), "not a sound NIfTI file"),  # a format that does not exist
+        (40, "<h", (99,), "not a sound NIfTI file"),  # so many dimensions
+        (40, "<4h", (3, -5, 6, 7), "no slices|not a sound NIfTI file"),
+        (40, "<4h", (3, 32000, 32000, 32000), "cut short: .* 32000 x 32000 x 32000 voxels"),
+        (108, "<f", (-100.0,), "not a sound NIfTI file"),  # where the voxels begin
+        (108, "<f", (1e20,), "cut short|not a sound NIfTI file"),
+        (108, "<f", (np.inf,), "not a sound NIfTI file"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_headers_that_are_wrong(
+    volume: Volume,
+    place: int,
+    form: str,
+    values: tuple[float, ...],
+    said: str,
+    suffix: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    write_volume(tmp_path / "sound.nii", volume)
+    content = bytearray((tmp_path / "sound.nii").read_bytes())
+    struct.pack_into(form, content, place, *values)
+    path = tmp_path / f"bad{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    with pytest.raises(ImageError, match=said) as caught:
+        read_volume(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.filterwarnings("error")
+def test_voxels_that_are_no_plain_numbers(tmp_path: Path) -> None:
+    colours = np.zeros((2, 2, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    for values in (np.full((2, 2, 2), 1 + 2j, np.complex64), colours):
+        with pytest.raises(ImageError, match=r"bad\.nii: its voxels are .*: must be plain numbers"):
+            read_volume(saved(tmp_path, values))
+    with pytest.raises(ImageError, match="not finite"):
+        read_volume(saved(tmp_path, np.full((2, 2, 2), 1e300)))
