@@ -129,25 +129,39 @@ def evaluate(
 
 
 def comparison(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """What the second result has over the first, on the same cases, JSON-ready.
+    """What the second result has over the first, on the cases that both have, JSON-ready.
 
     Of the mean of each measure that both have, and of each class: the mean difference with its
     95 % interval, ``p`` of the Wilcoxon signed-rank test and, of the classes, ``q``: p adjusted by
-    Benjamini and Hochberg.
+    Benjamini and Hochberg. ``cases`` is how many these are.
 
     Raises:
-        UsageError: the results are of other cases or classes.
+        UsageError: the results have other classes, or no case in common.
     """
-    if first["classes"] != second["classes"]:
-        raise UsageError("results of other classes cannot be compared")
-    names = [row["case"] for row in first["cases"]]
-    if not names or names != [row["case"] for row in second["cases"]]:
-        raise UsageError("results of other cases cannot be compared: measure both on the same")
-    made: dict[str, Any] = {"first": first["name"], "second": second["name"]}
+    names = shared_cases(first, second["classes"], [row["case"] for row in second["cases"]])
+    made = {"first": first["name"], "second": second["name"], "cases": len(names)}
+    first, second = (_of_cases(result, names) for result in (first, second))
     for measure in MEASURES:
         if all(measure in result["results"] for result in (first, second)):
             made.update(_compared(first, second, measure))
     return made
+
+
+def shared_cases(
+    first: Mapping[str, Any], classes: Sequence[str], names: Sequence[str]
+) -> list[str]:
+    """Those of ``names`` that a result has, in their order.
+
+    Raises:
+        UsageError: there are none, or the result has other classes.
+    """
+    if list(first["classes"]) != list(classes):
+        raise UsageError("results of other classes cannot be compared")
+    measured = {row["case"] for row in first["cases"]}
+    shared = [name for name in names if name in measured]
+    if not shared:
+        raise UsageError("results without a case in common cannot be compared")
+    return shared
 
 
 def read_result(path: str | Path) -> dict[str, Any]:
@@ -161,13 +175,17 @@ def read_result(path: str | Path) -> dict[str, Any]:
         if found["task"] != "segmentation":
             raise ValueError(f"it is of the task {found['task']!r}")
         measures = [m for m in MEASURES if m in found["results"] or m == MEASURES[0]]
+        if not isinstance(found["name"], str):
+            raise ValueError("a name that is none")
         for row, measure in product(found["cases"], measures):
-            whole = {"case", f"m{measure}"} <= set(row)
-            if not whole or set(row[measure]) != set(found["classes"]):
-                raise ValueError("a case without name, mean or a class")
+            values = [row[f"m{measure}"], *row[measure].values()]
+            if not isinstance(row["case"], str) or set(row[measure]) != set(found["classes"]):
+                raise ValueError("a case without name or a class")
+            if not all(value is None or isinstance(value, float | int) for value in values):
+                raise ValueError(f"a {measure} that is no number")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path}: not a result of segmentation ({error})") from error
     return found
 
@@ -209,6 +227,12 @@ def _compared(
             for c, found, value in zip(classes, made, q, strict=True)
         },
     )
+
+
+def _of_cases(result: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A result with these of its cases, in this order."""
+    rows = {row["case"]: row for row in result["cases"]}
+    return {**result, "cases": [rows[name] for name in names]}
 
 
 def _column(

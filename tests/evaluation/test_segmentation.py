@@ -130,15 +130,24 @@ def test_surfaces_are_measured_where_they_are_asked_for(cases, segmenter, monkey
     against = comparison(found, found)
     assert set(against["hd95"]) == set(found["classes"])
     plain = {**found, "results": {k: found["results"][k] for k in ("mdice", "dice")}}
-    assert set(comparison(plain, found)) == {"first", "second", "mdice", "dice"}
+    assert set(comparison(plain, found)) == {"first", "second", "cases", "mdice", "dice"}
 
 
 def test_results_of_other_cases_are_not_compared(cases, segmenter) -> None:
     first = measured(cases, segmenter)
-    with pytest.raises(UsageError, match="other cases"):
-        comparison(first, {**first, "cases": first["cases"][1:]})
+    with pytest.raises(UsageError, match="without a case in common"):
+        comparison({**first, "cases": first["cases"][:1]}, {**first, "cases": first["cases"][1:]})
     with pytest.raises(UsageError, match="other classes"):
         comparison(first, {**first, "classes": ["liver"]})
+
+
+def test_cases_are_compared_by_name(cases, segmenter) -> None:
+    """In any order, and those that only one of the results has are left out."""
+    first = measured(cases, segmenter)
+    rows = [{**row, "mdice": row["mdice"] + n} for n, row in enumerate(first["cases"])]
+    found = comparison(first, {**first, "cases": rows[:0:-1]})
+    assert found["cases"] == 3
+    assert found["mdice"]["difference"]["mean"] == pytest.approx(2)
 
 
 def test_cases_that_cannot_be_read_are_named(segmenter, tmp_path: Path) -> None:
@@ -155,7 +164,19 @@ def test_other_files_are_no_results(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with pytest.raises(UsageError, match="No such file"):
         read_result(path)
-    for text in ("{", "[]", '{"task": "superres"}', '{"task": "segmentation", "cases": [{}]}'):
+    row = {"case": "a", "mdice": 0.5, "dice": {"liver": None}}
+    whole = {"task": "segmentation", "name": "x", "classes": ["liver"], "results": {}}
+    wrong = (
+        {**whole, "cases": [{}]},
+        {**whole, "cases": [{**row, "mdice": "x"}]},
+        {**whole, "cases": [{**row, "dice": {"spleen": 1}}]},
+        {**whole, "cases": [{**row, "dice": 1}]},
+        {**whole, "cases": [row], "name": None},
+        {k: v for k, v in {**whole, "cases": [row]}.items() if k != "name"},
+    )
+    for text in ("{", "[]", '{"task": "superres"}', *map(json.dumps, wrong)):
         path.write_text(text)
-        with pytest.raises(UsageError, match="not a result of segmentation"):
+        with pytest.raises(UsageError, match=r"a\.json: not a result of segmentation"):
             read_result(path)
+    path.write_text(json.dumps({**whole, "cases": [row]}))
+    assert read_result(path)["cases"] == [row]

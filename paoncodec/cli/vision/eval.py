@@ -233,6 +233,8 @@ def _segmentation(
     segmenter, _ = load_weights(_weights(model, "segmentation"))
     first = None if against is None else measuring.read_result(against)
     cases = validation_cases(place, segmenter.classes)
+    if first is not None:  # before hours of measuring
+        measuring.shared_cases(first, segmenter.classes[1:], [case.name for case in cases])
     album = None
     if pictures is not None:
         from paoncodec.cli.vision.album import Album
@@ -259,7 +261,7 @@ def _segmentation(
             progress=hear,
             look=None if album is None else album.add,
         )
-    if first is not None:
+    if first is not None and found["cases"]:
         found["against"] = measuring.comparison(first, found)
     if album is not None:
         album.add_boxes([found] if first is None else [first, found])

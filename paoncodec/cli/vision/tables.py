@@ -62,6 +62,7 @@ def _measured(found: Mapping[str, Any], measure: str) -> Iterator[str]:
     compared = {}
     if measure in against:
         head += f"; difference from {against['first']} in {unit}, p, adjusted p"
+        head += f", cases in common: {against['cases']}"
         compared = {"mean": against[f"m{measure}"], **against[measure]}
     yield head
     width = max(map(len, figures))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -11,7 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from paoncodec.cli import main
-from paoncodec.vision.segmentation.volumes import read_labels, read_volume
+from paoncodec.vision.segmentation.volumes import (
+    Volume,
+    read_labels,
+    read_volume,
+    write_labels,
+)
 
 TASK = ("--task", "segmentation")
 SHORT = ("--steps", 2, "--batch-size", 2, "--crop", 16, "--workers", 0)
@@ -132,6 +138,47 @@ def test_networks_are_measured_and_compared(run, phantoms, weights, tmp_path: Pa
     assert "difference from first" in shown.splitlines()[0]
     assert len(shown.splitlines()) == 1 + 8
     assert "p 1  q 1" in shown
+
+
+def test_a_bad_case_does_not_cost_the_others(run, phantoms, weights, tmp_path: Path) -> None:
+    words = ("vision", "eval", *TASK, "--model", weights)
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    assert run(*words, "--images", phantoms, "--json", first).exit_code == 0
+    damaged = tmp_path / "damaged"
+    shutil.copytree(phantoms, damaged)
+    (damaged / "labelsVa" / "phantom_0003.nii.gz").write_bytes(b"none")
+    outcome = run(*words, "--images", damaged, "--json", second, "--against", first)
+    assert outcome.exit_code == 3
+    assert "phantom_0003" in outcome.stderr
+    found = json.loads(second.read_text())
+    assert [row["case"] for row in found["failures"]] == ["phantom_0003"]
+    assert found["against"]["cases"] == 1
+    assert "cases in common: 1" in outcome.stdout.decode().splitlines()[0]
+
+
+def test_results_that_cannot_be_compared_are_told_before_measuring(
+    run, phantoms, weights, tmp_path: Path
+) -> None:
+    words = ("vision", "eval", *TASK, "--model", weights, "--images", phantoms)
+    other = json.loads(run(*words, "--json", "-").stdout)
+    other["cases"] = [{**row, "case": f"other-{row['case']}"} for row in other["cases"]]
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    outcome = run(*words, "--against", tmp_path / "other.json")
+    assert (outcome.exit_code, outcome.stdout) == (2, b"")
+    assert "without a case in common" in outcome.line
+    assert "phantom_0002" not in outcome.stderr
+
+
+def test_cases_without_organs_cannot_validate(run, phantoms, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    shutil.copytree(phantoms, empty)
+    for path in (empty / "labelsTr").iterdir():
+        labels = read_labels(path, 8)
+        write_labels(path, Volume(np.zeros_like(labels.values), labels.affine))
+    out = tmp_path / "run"
+    outcome = run("vision", "train", *TASK, "--data", empty, "--out", out, *SHORT)
+    assert (outcome.exit_code, outcome.stdout) == (2, b"")
+    assert "nothing to validate on" in outcome.line
 
 
 def test_pictures_are_drawn(run, phantoms, weights, tmp_path: Path) -> None:
