@@ -80,8 +80,19 @@ def _say_end(trainer: Trainer, again: str, complete: bool) -> None:
 
 
 def result(trainer: Trainer, as_json: bool) -> str:
-    """What the command prints: the path of the best weights, or all that came of the run."""
+    """What the command prints: the path of the best weights, or all that came of the run.
+
+    Raises:
+        TrainingDiverged: no validation gave a number, so none are the best.
+    """
+    from paoncodec.training import TrainingDiverged
+
     weights = trainer.run.weights_file("best")
+    if not weights.exists():
+        raise TrainingDiverged(
+            f"{trainer.run.path}: no validation gave a number, so there are no best weights; "
+            f"the last are {trainer.run.weights_file('last')}"
+        )
     if not as_json:
         return str(weights)
     found = {

@@ -124,7 +124,18 @@ class SegmentationTask:
         return asdict(self.recipe)
 
     def start(self) -> None:
-        """The model was made with the weights that it starts with: they depend on no case."""
+        """Makes sure that there is something to validate. The model was made with the weights that
+        it starts with: they depend on no case.
+
+        Raises:
+            UsageError: no held-out case has an organ where validation looks.
+            ImageError: one cannot be read.
+        """
+        if not any(part.any() for _, labels in self._slices() for part in labels):
+            names = ", ".join(case.name for case in self.held_out)
+            raise UsageError(
+                f"no organ in the slices of the cases held out, {names}: nothing to validate on"
+            )
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         pure = isinstance(self.model, ResUNet) and self.model.config["pure"]
