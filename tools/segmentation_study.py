@@ -1,10 +1,11 @@
-"""Train PURe-ResUNet and ResUNet on phantoms, measure both and draw it: the whole of segmentation.
+"""Train PURe-ResUNet and ResUNet, measure both and draw it: the whole of segmentation.
 
-Every step is a command of `paoncodec vision`, and printed before it runs: phantoms are made, both
-networks trained alike (same cases, steps, batches and seed; learning rates are the preset's), and
-measured on the validation cases, the second against the first.
+Every step is a command of `paoncodec vision`, and printed before it runs: phantoms are made where
+no data are given, both networks trained alike (same cases, steps, batches and seed; learning rates
+are the preset's), and measured on the validation cases, the second against the first.
 
-    python tools/phantom_study.py OUT --threads 1
+    python tools/segmentation_study.py OUT --threads 1
+    python tools/segmentation_study.py OUT --data amos22 --preset paper --surfaces
 
 OUT then has `resunet.json` and `pure-resunet.json`, the pictures of both in `pictures`, and
 `seconds.json`, how long each step took; a table of both is printed.
@@ -27,6 +28,9 @@ from _common import run, write_whole
 from paoncodec.errors import UsageError
 
 NETWORKS = ("resunet", "pure-resunet")
+#: Optimiser steps on phantoms, and the side of their voxels in mm.
+PHANTOM_STEPS = 1500
+PHANTOM_VOXEL = 5.0
 
 
 def main() -> None:
@@ -52,20 +56,28 @@ def main() -> None:
 
 def steps(words: argparse.Namespace) -> list[tuple[str, list[str]]]:
     """What each step is called, and its words."""
-    made = ["phantoms", "phantoms"]
-    for name in ("training", "validation", "size", "seed"):
-        made += [f"--{name}", str(getattr(words, name))]
-    found = [("phantoms", made)]
+    found, length = [], ["--preset", words.preset]
+    if words.data is None:
+        data, usual = "phantoms", {"steps": PHANTOM_STEPS, "tolerance": PHANTOM_VOXEL}
+        made = ["phantoms", data]
+        for name in ("training", "validation", "size", "seed"):
+            made += [f"--{name}", str(getattr(words, name))]
+        found.append(("phantoms", made))
+        length += ["--crop", str(words.size)]
+    else:
+        data, usual = str(Path(words.data).resolve()), {}
+    steps, tolerance = (getattr(words, name) or usual.get(name) for name in ("steps", "tolerance"))
+    length += ["--steps", str(steps)] if steps else []
     task, threads = ["--task", "segmentation"], ["--threads", str(words.threads)]
     for network in NETWORKS:
-        train = ["train", *task, "--network", network, "--data", "phantoms", "--out", network]
-        train += ["--steps", str(words.steps), "--crop", str(words.size), "--seed", str(words.seed)]
-        found.append((f"train {network}", [*train, *threads]))
+        train = ["train", *task, "--network", network, "--data", data, "--out", network]
+        found.append((f"train {network}", [*train, *length, "--seed", str(words.seed), *threads]))
     for network in NETWORKS:
-        measure = ["eval", *task, "--model", f"{network}/best.safetensors", "--images", "phantoms"]
+        measure = ["eval", *task, "--model", f"{network}/best.safetensors", "--images", data]
         measure += ["--name", network, "--json", f"{network}.json", *threads]
         measure += ["--pictures", f"pictures/{network}"]
-        measure += ["--surfaces", "--tolerance", str(words.tolerance)] if words.surfaces else []
+        measure += ["--surfaces"] if words.surfaces else []
+        measure += ["--tolerance", str(tolerance)] if words.surfaces and tolerance else []
         measure += ["--against", "resunet.json"] if network != "resunet" else []
         found.append((f"eval {network}", measure))
     return found
@@ -103,14 +115,22 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     made.add_argument("out", help="folder to make")
-    made.add_argument("--training", type=int, default=24, help="cases (default: 24)")
-    made.add_argument("--validation", type=int, default=16, help="cases (default: 16)")
-    made.add_argument("--size", type=int, default=64, help="of a side, voxels (default: 64)")
-    made.add_argument("--steps", type=int, default=1500, help="of each network (default: 1500)")
+    made.add_argument("--data", help="folder with a dataset.json (default: phantoms, made anew)")
+    made.add_argument("--training", type=int, default=24, help="phantoms (default: 24)")
+    made.add_argument("--validation", type=int, default=16, help="phantoms (default: 16)")
+    made.add_argument("--size", type=int, default=64, help="of phantoms, voxels (default: 64)")
+    made.add_argument("--preset", default="small", help="of the trainings (default: small)")
+    made.add_argument(
+        "--steps",
+        type=int,
+        help=f"of each network (default: {PHANTOM_STEPS} of phantoms, otherwise the preset's)",
+    )
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--threads", type=int, default=1)
     made.add_argument("--surfaces", action="store_true", help="HD95 and surface Dice, by MONAI")
-    made.add_argument("--tolerance", type=float, default=5.0, help="mm, a voxel (default: 5)")
+    made.add_argument(
+        "--tolerance", type=float, help="mm (default: a voxel of phantoms, otherwise eval's)"
+    )
     return made
 
 
