@@ -71,6 +71,8 @@ def steps(words: argparse.Namespace) -> list[tuple[str, list[str]]]:
     task, threads = ["--task", "segmentation"], ["--threads", str(words.threads)]
     for network in NETWORKS:
         train = ["train", *task, "--network", network, "--data", data, "--out", network]
+        if network == "pure-resunet":
+            train += [word for option in words.option for word in ("--option", option)]
         found.append((f"train {network}", [*train, *length, "--seed", str(words.seed), *threads]))
     for network in NETWORKS:
         measure = ["eval", *task, "--model", f"{network}/best.safetensors", "--images", data]
@@ -124,6 +126,13 @@ def parser() -> argparse.ArgumentParser:
         "--steps",
         type=int,
         help=f"of each network (default: {PHANTOM_STEPS} of phantoms, otherwise the preset's)",
+    )
+    made.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of PURe-ResUNet, such as outer_relu=false, repeatable",
     )
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--threads", type=int, default=1)

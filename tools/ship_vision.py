@@ -10,6 +10,7 @@ Takes the best weights on the run's own held-out pictures, and measures them on 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -196,10 +197,12 @@ def training_command(task: str, settings: Mapping[str, Any]) -> str:
         elif "epochs" in others:
             del others["epochs"]
             loop["steps"] = settings["train"]["steps"]
-        words = {**options, **others, **loop}
+        plain = {k: v for k, v in options.items() if k in kind.options}
+        words = {**plain, **others, **loop}
         if words.keys() <= (kind.options | kind.own | _LOOP) - _PLACES:
             first = f"--network {settings['network']} --preset {preset}"
-            commands.append([first, *(_word(name, value) for name, value in words.items())])
+            further = [_option(k, v) for k, v in options.items() if k not in plain]
+            commands.append([first, *further, *(_word(k, v) for k, v in words.items())])
     if commands:
         shortest = min(commands, key=len)
         return f"paoncodec vision train --task {task} {' '.join(shortest)} --data DIR --out RUN"
@@ -223,6 +226,10 @@ def _task_of(settings: Mapping[str, Any]) -> str:
 
 def _changed(usual: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in ours.items() if k not in usual or usual[k] != v}
+
+
+def _option(name: str, value: Any) -> str:
+    return shlex.join(["--option", f"{name}={json.dumps(value, separators=(',', ':'))}"])
 
 
 def _word(name: str, value: Any) -> str:

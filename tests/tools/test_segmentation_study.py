@@ -28,6 +28,7 @@ def test_networks_are_trained_and_measured_alike(tool) -> None:
 def test_other_data_are_trained_on_as_their_preset_says(tool, tmp_path) -> None:
     script = tool("segmentation_study")
     words = ["out", "--data", str(tmp_path), "--preset", "paper", "--surfaces"]
+    words += ["--option", "outer_relu=false"]
     steps = dict(script.steps(script.parser().parse_args(words)))
     assert next(iter(steps)) == "train resunet"
     train, measure = steps["train pure-resunet"], steps["eval pure-resunet"]
@@ -35,6 +36,8 @@ def test_other_data_are_trained_on_as_their_preset_says(tool, tmp_path) -> None:
     assert measure[measure.index("--images") + 1] == str(tmp_path)
     assert train[train.index("--preset") + 1] == "paper"
     assert not {"--steps", "--crop"} & set(train)
+    assert train[train.index("--option") + 1] == "outer_relu=false"
+    assert "--option" not in steps["train resunet"]
     assert "--surfaces" in measure
     assert "--tolerance" not in measure
 

@@ -203,6 +203,12 @@ def test_a_folder_without_a_run_is_refused(shipping, tmp_path: Path) -> None:
             {"network": "resunet", "epochs": 3, "train": {"crop": 32, "seed": 1}},
             "--network resunet --preset small --epochs 3 --crop 32 --seed 1",
         ),
+        (
+            "segmentation",
+            {"options": {"widths": [4, 8], "depths": [1, 1], "outer_relu": False}},
+            "--network pure-resunet --preset small --option 'widths=[4,8]' "
+            "--option 'depths=[1,1]' --option outer_relu=false",
+        ),
     ],
 )
 def test_commands_repeat_the_run(shipping, task: str, words: dict, said: str) -> None:
@@ -216,7 +222,6 @@ def test_commands_repeat_the_run(shipping, task: str, words: dict, said: str) ->
     [
         ("classification", {"noise": 30.0}),
         ("classification", {"validation": "/secret"}),
-        ("segmentation", {"options": {"widths": [4]}}),
     ],
 )
 def test_settings_that_no_command_gives_are_refused(shipping, task: str, words: dict) -> None:

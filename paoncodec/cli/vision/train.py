@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import Any
 
@@ -28,6 +29,20 @@ def _degrees(text: str) -> list[int]:
     return degrees
 
 
+def _options(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Options of a network by their names: values are JSON, or words."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise UsageError(f"--option {text}: give NAME=VALUE, such as outer_relu=false")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
 @click.command()
 @click.option("--task", type=click.Choice(list(KINDS)), required=True, help="What it is for.")
 @click.option("--network", metavar="NAME", help="Kind of network, see below.")
@@ -48,6 +63,15 @@ def _degrees(text: str) -> list[int]:
     is_flag=True,
     default=None,
     help="superres: ×4 is the same ×2 up-sampler twice.",
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    callback=lambda _, __, texts: _options(texts),
+    metavar="NAME=VALUE",
+    help="Of the network, as `build` of the task takes it in Python: outer_relu=false, "
+    "widths=[16,32,64]; repeatable.",
 )
 @click.option(
     "--data",
@@ -107,6 +131,7 @@ def _degrees(text: str) -> list[int]:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def train(
     task: str,
+    options: dict[str, Any],
     data: tuple[str, ...],
     validation: tuple[str, ...],
     out: str,
@@ -143,7 +168,7 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     kind = KINDS[task]
-    given = _given(kind, {name: v for name, v in words.items() if v is not None})
+    given = _given(kind, options, {name: v for name, v in words.items() if v is not None})
     given.update(kind.places(data, validation))
     run = RunDirectory(out, resume=resume)
     saved = run.load_config() if resume else None
@@ -157,7 +182,7 @@ def train(
         click.echo(result(trainer, as_json))
 
 
-def _given(kind: Kind, words: dict[str, Any]) -> dict[str, Any]:
+def _given(kind: Kind, options: dict[str, Any], words: dict[str, Any]) -> dict[str, Any]:
     """The words of the command line as settings.
 
     Raises:
@@ -169,5 +194,5 @@ def _given(kind: Kind, words: dict[str, Any]) -> dict[str, Any]:
     given = {name: words[name] for name in _OF_RECIPE if name in words}
     if "steps" in words and "epochs" in kind.own:
         given["epochs"] = None
-    options = {name: words[name] for name in kind.options if name in words}
+    options = {**options, **{name: words[name] for name in kind.options if name in words}}
     return {**given, "options": options, "train": loop}

@@ -42,6 +42,7 @@ class ResUNet(nn.Module):
         depths: residual blocks of each level, on the way down and again on the way up.
         norm: of the blocks, one of :data:`NORMS`.
         pure: whether blocks are PURe (:func:`.to_pure`).
+        outer_relu: of PURe blocks (:class:`.PUReOptions`).
 
     Raises:
         ValueError: a value is out of range.
@@ -55,6 +56,7 @@ class ResUNet(nn.Module):
         depths: Sequence[int] = (2, 2, 2, 2, 2),
         norm: str = "batch",
         pure: bool = False,
+        outer_relu: bool = True,
     ) -> None:
         super().__init__()
         require_at_least(2, classes=classes, levels=len(widths))
@@ -73,8 +75,9 @@ class ResUNet(nn.Module):
             "depths": list(depths),
             "norm": norm,
             "pure": pure,
+            "outer_relu": outer_relu,
         }
-        layers = _Layers(NORMS[norm], pure)
+        layers = _Layers(NORMS[norm], PUReOptions(outer_relu=outer_relu) if pure else None)
         self.stem = nn.Conv2d(in_channels, widths[0], 3, padding=1)
         before = [widths[0], *widths[:-1]]
         self.encoder = nn.ModuleList(
@@ -133,11 +136,11 @@ class _Layers:
 
     Args:
         norm: of so many channels.
-        pure: whether they are PURe blocks.
+        options: of PURe blocks; None for plain ones.
     """
 
-    def __init__(self, norm: Callable[[int], nn.Module], pure: bool) -> None:
-        self._norm, self._pure = norm, pure
+    def __init__(self, norm: Callable[[int], nn.Module], options: PUReOptions | None) -> None:
+        self._norm, self._options = norm, options
 
     def level(self, wide_in: int, wide: int, depth: int, stride: int) -> nn.Module:
         """``depth`` blocks, the first of which has the stride."""
@@ -149,7 +152,7 @@ class _Layers:
         for module in blocks.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        return to_pure(blocks, PUReOptions()) if self._pure else blocks
+        return blocks if self._options is None else to_pure(blocks, self._options)
 
     def _shortcut(self, wide_in: int, wide: int, stride: int) -> nn.Module | None:
         if stride == 1 and wide_in == wide:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -63,6 +64,25 @@ def test_a_run_keeps_its_settings_and_goes_on(run, begun: Path) -> None:
     assert outcome.exit_code == 0, outcome.stderr
     assert json.loads(outcome.stdout)["steps"] == 3
     assert "cases: 1 to train on, 1 to validate on" in outcome.stderr
+
+
+def test_options_of_the_network(run, phantoms: Path, tmp_path: Path) -> None:
+    train = ("vision", "train", *TASK, "--data", phantoms, *SHORT, "--out")
+    sizes = ("--option", "widths=[4,8]", "--option", "depths=[1, 1]", "--option", "norm=instance")
+    outcome = run(*train, tmp_path / "run", *sizes, "--option", "outer_relu=false", "--steps", 1)
+    assert outcome.exit_code == 0, outcome.stderr
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())["options"]
+    assert saved == {"widths": [4, 8], "depths": [1, 1], "norm": "instance", "outer_relu": False}
+    for option, said in (
+        ("widths", "--option widths: give NAME=VALUE"),
+        ("=3", "--option =3: give NAME=VALUE"),
+        ("colour=3", "network pure-resunet: .*colour"),
+        ("widths=[4]", "levels 1|levels = 1|depths"),
+    ):
+        outcome = run(*train, tmp_path / "other", "--option", option)
+        assert (outcome.exit_code, outcome.stdout) == (2, b""), option
+        assert re.search(said, outcome.line)
+    assert not (tmp_path / "other").exists()
 
 
 def test_wrong_words_of_training(run, phantoms: Path, tmp_path: Path) -> None:

@@ -48,8 +48,12 @@ def test_blocks_alone_set_them_apart() -> None:
     assert not any(isinstance(m, ProductUnit2d) for m in host.modules())
 
 
-def test_the_config_builds_the_same_network() -> None:
-    model = build("pure-resunet", 4, {**SMALL, "in_channels": 2, "norm": "instance"})
+@pytest.mark.parametrize("outer_relu", [True, False])
+def test_the_config_builds_the_same_network(outer_relu: bool) -> None:
+    options = {"in_channels": 2, "norm": "instance", "outer_relu": outer_relu}
+    model = build("pure-resunet", 4, {**SMALL, **options})
+    blocks = [m for m in model.modules() if isinstance(m, PUReBasicBlock)]
+    assert {block.outer_relu for block in blocks} == {outer_relu}
     again = ResUNet(**model.config)
     again.load_state_dict(model.state_dict())
     x = torch.randn(1, 2, 16, 16)
