@@ -25,11 +25,12 @@ THRESHOLD_FLOOR = 1e-7
 
 
 class ProductUnit2d(nn.Module):
-    """Multiplicative convolution: (B, C_in, H, W) → (B, C_out, H', W'), all values above 0.
+    """Multiplicative convolution: (B, C_in, H, W) → (B, C_out, H', W'), all values ≥ 0.
 
     ``y(o, i, j) = Π_{c, m, n} max(x(c, i+m, j+n), τ)^w(o, c, m, n)``, computed as
     ``exp(w ⊛ log max(x, τ))`` (eq. 3), with ``τ = softplus(θ) + 1e-7`` learned, one for the layer.
-    Outside the picture the factors are 1, the neutral ones of a product.
+    Outside the picture the factors are 1, the neutral ones of a product. A product is above 0, but
+    may be too small for the format.
     ``H' = floor((H + 2·padding - dilation·(kernel_size - 1) - 1) / stride) + 1``.
 
     Parameters: ``weight`` (C_out, C_in / groups, k, k), the exponents, ``theta`` (), and ``bias``
