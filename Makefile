@@ -15,7 +15,7 @@ help:
 	@echo 'make demo      encode and decode a photograph, print bytes, bpp and PSNR'
 	@echo 'make test      the tests, but for the slow ones'
 	@echo 'make test-all  all tests'
-	@echo 'make kodak     measure everything on the pictures in KODAK, for the README (15 minutes)'
+	@echo 'make kodak     measure everything on the pictures in KODAK, for the README (15 to 30 minutes)'
 	@echo 'make lint      ruff and mypy'
 	@echo 'make format    let ruff rewrite the sources'
 	@echo 'make clean     remove VENV and all that was built'
