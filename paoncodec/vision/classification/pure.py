@@ -128,7 +128,7 @@ def to_pure(model: nn.Module, options: PUReOptions = PUReOptions()) -> nn.Module
         raise ValueError(
             f"a {type(model).__name__}: has no BasicBlock or Bottleneck of torchvision to replace"
         )
-    return _converted(copy.deepcopy(model), options)
+    return _converted(copy.deepcopy(model), options, {})
 
 
 class CifarResNet(nn.Module):
@@ -237,13 +237,25 @@ def _stage(in_channels: int, channels: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(blocks - 1)))
 
 
-def _converted(module: nn.Module, options: PUReOptions) -> nn.Module:
+def _converted(
+    module: nn.Module, options: PUReOptions, known: dict[nn.Module, nn.Module]
+) -> nn.Module:
+    """``known``: forms of the modules met before, as one may be in several places of a network."""
+    if module in known:
+        return known[module]
+    known[module] = made = _form(module, options)
+    if made is module:
+        for name, child in list(module._modules.items()):
+            if child is not None:
+                setattr(module, name, _converted(child, options, known))
+    return made
+
+
+def _form(module: nn.Module, options: PUReOptions) -> nn.Module:
     if isinstance(module, BasicBlock):
         return PUReBasicBlock(module, options).train(module.training)
     if isinstance(module, Bottleneck):
         return PUReBottleneck(module, options).train(module.training)
-    for name, child in module.named_children():
-        setattr(module, name, _converted(child, options))
     return module
 
 

@@ -9,6 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.resnet import BasicBlock
 
 from paoncodec.errors import UsageError
 from paoncodec.layers import ProductUnit2d, guarded_values
@@ -195,6 +196,17 @@ def test_formats_and_modes_are_the_hosts() -> None:
     made = to_pure(host)
     assert not any(module.training for module in made.modules())
     assert made(images(1, 3, 16, 16).double()).dtype == torch.float64
+
+
+def test_a_block_in_two_places_is_replaced_in_both() -> None:
+    host = CifarResNet(8)
+    host.layer1.append(host.layer1[0])
+    host.stage = host.layer1
+    made = to_pure(host).eval()
+    assert made.layer1[0] is made.layer1[1]
+    assert made.stage is made.layer1
+    assert not any(isinstance(module, BasicBlock) for module in made.modules())
+    assert made(images(1, 3, 16, 16)).shape == (1, 10)
 
 
 def test_a_network_without_blocks_is_refused() -> None:
