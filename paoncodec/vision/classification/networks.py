@@ -241,7 +241,7 @@ class ResNet(nn.Module):
         pure: whether its blocks have product units (:func:`.to_pure`).
         classes: their names.
         size: side of the pictures that it is for, pixels. Others pass through it, too.
-        norm, outer_relu: of its PURe form (:class:`.PUReOptions`).
+        norm, bias, outer_relu: of its PURe form (:class:`.PUReOptions`).
 
     Raises:
         ValueError: a value is out of range.
@@ -254,6 +254,7 @@ class ResNet(nn.Module):
         classes: Sequence[str] = CIFAR10,
         size: int = 32,
         norm: bool = True,
+        bias: bool = True,
         outer_relu: bool = True,
     ) -> None:
         super().__init__()
@@ -267,10 +268,11 @@ class ResNet(nn.Module):
             "classes": list(classes),
             "size": size,
             "norm": norm,
+            "bias": bias,
             "outer_relu": outer_relu,
         }
         host = resnet(depth, len(classes))
-        options = PUReOptions(norm=norm, outer_relu=outer_relu)
+        options = PUReOptions(norm=norm, bias=bias, outer_relu=outer_relu)
         self.network = to_pure(host, options) if pure else host
 
     @property

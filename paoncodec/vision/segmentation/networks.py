@@ -42,7 +42,7 @@ class ResUNet(nn.Module):
         depths: residual blocks of each level, on the way down and again on the way up.
         norm: of the blocks, one of :data:`NORMS`.
         pure: whether blocks are PURe (:func:`.to_pure`).
-        outer_relu: of PURe blocks (:class:`.PUReOptions`).
+        bias, outer_relu: of PURe blocks (:class:`.PUReOptions`).
 
     Raises:
         ValueError: a value is out of range.
@@ -56,6 +56,7 @@ class ResUNet(nn.Module):
         depths: Sequence[int] = (2, 2, 2, 2, 2),
         norm: str = "batch",
         pure: bool = False,
+        bias: bool = True,
         outer_relu: bool = True,
     ) -> None:
         super().__init__()
@@ -75,9 +76,11 @@ class ResUNet(nn.Module):
             "depths": list(depths),
             "norm": norm,
             "pure": pure,
+            "bias": bias,
             "outer_relu": outer_relu,
         }
-        layers = _Layers(NORMS[norm], PUReOptions(outer_relu=outer_relu) if pure else None)
+        options = PUReOptions(bias=bias, outer_relu=outer_relu)
+        layers = _Layers(NORMS[norm], options if pure else None)
         self.stem = nn.Conv2d(in_channels, widths[0], 3, padding=1)
         before = [widths[0], *widths[:-1]]
         self.encoder = nn.ModuleList(

@@ -14,9 +14,11 @@ from paoncodec.vision.classification.networks import (
     NETWORKS,
     PadeResNet,
     ResidualBlock,
+    ResNet,
     build,
     layer_count,
 )
+from paoncodec.vision.classification.pure import PUReBasicBlock
 from paoncodec.vision.parts import SHIFTS, parameter_count
 
 LAYERS = {
@@ -138,6 +140,21 @@ def test_options_make_networks_that_work(options: dict) -> None:
     again = PadeResNet(**model.config)
     again.load_state_dict(model.state_dict())
     assert again.classes == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("options", [{"bias": False}, {"norm": False}, {"outer_relu": False}])
+def test_options_of_product_units(options: dict) -> None:
+    model = build("pure-resnet20", {**options, "size": 16}).eval()
+    units = [m for m in model.modules() if isinstance(m, ProductUnit2d)]
+    assert {unit.bias is not None for unit in units} == {options.get("bias", True)}
+    blocks = [m for m in model.modules() if isinstance(m, PUReBasicBlock)]
+    assert {block.outer_relu for block in blocks} == {options.get("outer_relu", True)}
+    normed = {isinstance(block.bn2, nn.BatchNorm2d) for block in blocks}
+    assert normed == {options.get("norm", True)}
+    again = ResNet(**model.config).eval()
+    again.load_state_dict(model.state_dict())
+    x = torch.randn(2, 3, 16, 16)
+    assert torch.equal(again(x), model(x))
 
 
 @pytest.mark.parametrize(

@@ -48,12 +48,13 @@ def test_blocks_alone_set_them_apart() -> None:
     assert not any(isinstance(m, ProductUnit2d) for m in host.modules())
 
 
-@pytest.mark.parametrize("outer_relu", [True, False])
-def test_the_config_builds_the_same_network(outer_relu: bool) -> None:
-    options = {"in_channels": 2, "norm": "instance", "outer_relu": outer_relu}
+@pytest.mark.parametrize(("bias", "outer_relu"), [(True, True), (True, False), (False, True)])
+def test_the_config_builds_the_same_network(bias: bool, outer_relu: bool) -> None:
+    options = {"in_channels": 2, "norm": "instance", "bias": bias, "outer_relu": outer_relu}
     model = build("pure-resunet", 4, {**SMALL, **options})
     blocks = [m for m in model.modules() if isinstance(m, PUReBasicBlock)]
     assert {block.outer_relu for block in blocks} == {outer_relu}
+    assert {block.conv2.bias is not None for block in blocks} == {bias}
     again = ResUNet(**model.config)
     again.load_state_dict(model.state_dict())
     x = torch.randn(1, 2, 16, 16)
