@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,16 +117,26 @@ def _probable(model: ResUNet, inputs: Tensor) -> Tensor:
 @contextmanager
 def _storage(shape: tuple[int, ...], memory: int) -> Iterator[Values]:
     """Zeros of a shape, in memory or in a file."""
-    if 4 * np.prod(shape, dtype=np.int64) <= memory:
+    if 4 * math.prod(shape) <= memory:
         yield np.zeros(shape, np.float32)
         return
     with TemporaryDirectory(prefix="paoncodec-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "probabilities"
         try:
-            # Made of holes, which read as zeros and take no room before they are written.
-            held = np.memmap(path, np.float32, "w+", shape=shape)
+            held = _zeros_in(path, shape)
         except OSError as error:
             raise UsageError(
                 f"{path} cannot be written: {error.strerror}; free some space, or raise the memory"
             ) from error
         yield held
+
+
+def _zeros_in(path: Path, shape: tuple[int, ...]) -> Values:
+    """A file of zeros, mapped into memory. All its room on the disk is taken first where the system
+    can do that: a disk that is found full in the middle ends the process by a signal."""
+    size = 4 * math.prod(shape)
+    with path.open("wb") as file:
+        file.truncate(size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+    return np.memmap(path, np.float32, "r+", shape=shape)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +65,27 @@ def test_large_volumes_are_in_a_file(model, values, monkeypatch, tmp_path) -> No
     np.testing.assert_array_equal(
         segment(model, values, memory=0), segment(model, values, memory=need)
     )
+
+
+def test_the_file_has_its_room_before_it_is_used(model, values, monkeypatch, tmp_path) -> None:
+    """Writing to a mapped file for which the disk has no room would end the process."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with probabilities(model, values, axes=(0,), memory=0) as large:
+        (file,) = tmp_path.rglob("probabilities")
+        assert file.stat().st_size == large.nbytes
+        if hasattr(os, "posix_fallocate"):
+            assert 512 * file.stat().st_blocks >= large.nbytes
+
+
+def test_a_full_disk_is_said(model, values, monkeypatch, tmp_path) -> None:
+    def full(*words: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(UsageError, match="No space left on device"):
+        segment(model, values, memory=0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_more_slices_at_a_time_than_told(model, values, monkeypatch) -> None:
