@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,45 @@ def shipping_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=zoo.FOLDER, help="of the zoo (%(default)s)")
     parser.add_argument("--force", action="store_true", help="replace weights of that name")
     return parser
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """What is put into a zoo, and what its card says of it.
+
+    Attributes:
+        run: directory of the training run.
+        folder: of the zoo.
+        name: of the weights from now on, 1 to 32 of [a-z0-9._-].
+        data: what they were trained on, in words.
+        licence: of the weights.
+        command: that trained them; None: made from the run's settings.
+        note: what the card should add, such as changes made while the run was under way.
+        force: replace weights of that name.
+    """
+
+    run: Path
+    folder: Path
+    name: str
+    data: str
+    licence: str
+    command: str | None = None
+    note: str = ""
+    force: bool = False
+
+    @classmethod
+    def of(cls, words: argparse.Namespace) -> Shipment:
+        """What :func:`shipping_parser` has read."""
+        return cls(
+            words.run,
+            words.folder,
+            words.name,
+            words.data_note,
+            words.licence,
+            words.command,
+            words.note,
+            words.force,
+        )
 
 
 def settings_of_run(directory: RunDirectory) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from _common import (
+    Shipment,
     best_validation,
     run,
     say_shipped,
@@ -61,28 +62,11 @@ _PLACES = {"validation"}
 _OF_DATA = ("classes", "size")
 
 
-def ship(
-    run_folder: Path,
-    folder: Path,
-    name: str,
-    data: str,
-    licence: str,
-    command: str | None = None,
-    force: bool = False,
-    note: str = "",
-    places: Sequence[Path] = (),
-) -> vision_zoo.VisionCard:
+def ship(shipment: Shipment, places: Sequence[Path] = ()) -> vision_zoo.VisionCard:
     """Write a run's best weights and their card into the folder of vision models of a zoo.
 
     Args:
-        run_folder: directory of the run.
-        folder: of the zoo.
-        name: of the model from now on, 1 to 32 of [a-z0-9._-].
-        data: what it was trained on, in words.
-        licence: of the weights.
-        command: that trained it; None: made from the run's settings.
-        force: replace a model of that name.
-        note: what the card should add.
+        shipment: what is put there.
         places: of what to measure it on, as `paoncodec vision eval --images` takes them.
 
     Nothing is written before everything is known to be right.
@@ -92,11 +76,12 @@ def ship(
             cannot be measured.
         WeightsError: the weights cannot be loaded.
     """
+    folder, name = shipment.folder, shipment.name
     target = folder / "vision" / f"{name}.safetensors"
     taken = [path for path in (target, folder / f"{name}.json") if path.exists()]
-    if taken and not (force and taken == [target]):
+    if taken and not (shipment.force and taken == [target]):
         raise UsageError(f"{taken[0]} exists: choose another --name, or replace it with --force")
-    directory = RunDirectory(run_folder, resume=True)
+    directory = RunDirectory(shipment.run, resume=True)
     settings = settings_of_run(directory)
     weights = directory.weights_file("best")
     task = _task_of(settings)
@@ -110,17 +95,17 @@ def ship(
             network=metadata["network"],
             config=json.loads(metadata["config"]),
             sha256=sha256(content).hexdigest(),
-            licence=licence,
+            licence=shipment.licence,
             steps=best["step"],
-            data=data,
-            command=command or training_command(task, settings),
+            data=shipment.data,
+            command=shipment.command or training_command(task, settings),
             results={dataset_name((str(p),)): measure(weights, task, p) for p in places},
             minutes=round(best.get("seconds", 0) / 60, 1),
             check=observe_vision(weights, task),
-            note=note,
+            note=shipment.note,
         )
     except ValueError as error:
-        raise UsageError(f"{run_folder}: no card can be made: {error}") from error
+        raise UsageError(f"{shipment.run}: no card can be made: {error}") from error
     if places:
         measured_by = f"paoncodec vision eval --task {task} --model {name} --images DIR"
         card = replace(card, measured_by=measured_by)
@@ -243,17 +228,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = shipping_parser(__doc__)
     parser.add_argument("--measure", nargs="+", type=Path, default=[], help="places of pictures")
     arguments = parser.parse_args(argv)
-    card = ship(
-        arguments.run,
-        arguments.folder,
-        arguments.name,
-        arguments.data_note,
-        arguments.licence,
-        arguments.command,
-        arguments.force,
-        arguments.note,
-        arguments.measure,
-    )
+    card = ship(Shipment.of(arguments), arguments.measure)
     say_shipped(card, arguments.folder / "vision" / f"{card.name}.safetensors")
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from _common import (
+    Shipment,
     best_validation,
     run,
     say_shipped,
@@ -41,29 +42,12 @@ from paoncodec.quality import VARIABLE, quality_of
 from paoncodec.training import RunDirectory
 
 
-def ship(
-    run_folder: Path,
-    folder: Path,
-    name: str,
-    data: str,
-    licence: str,
-    command: str | None = None,
-    force: bool = False,
-    note: str = "",
-    pictures: Path | None = None,
-) -> zoo.WeightsCard:
+def ship(shipment: Shipment, pictures: Path | None = None) -> zoo.WeightsCard:
     """Write a run's best weights, in half precision, their card, and a file that they make of the
     test picture into a zoo's folder.
 
     Args:
-        run_folder: directory of the run.
-        folder: of the zoo.
-        name: of the weights from now on, 1 to 32 of [a-z0-9._-].
-        data: what they were trained on, in words.
-        licence: of the weights.
-        command: that trained them; None: made from the run's settings.
-        force: replace weights of that name.
-        note: what the card should add, such as changes made while the run was under way.
+        shipment: what is put there.
         pictures: those of the run, whose held-out part tells the shape of the latents'
             distributions; None: Gaussians.
 
@@ -73,42 +57,24 @@ def ship(
         UsageError: the run is not complete enough, or the name is taken.
         WeightsError: the weights cannot be loaded, or leave exact arithmetic.
     """
+    folder, name = shipment.folder, shipment.name
     target = folder / f"{name}.safetensors"
-    if target.exists() and not force:
+    if target.exists() and not shipment.force:
         raise UsageError(f"{target} exists: choose another --name, or replace it with --force")
-    directory = RunDirectory(run_folder, resume=True)
+    directory = RunDirectory(shipment.run, resume=True)
     settings = settings_of_run(directory)
     model, metadata = codecs.load_weights(directory.weights_file("best"))
     best = best_validation(directory, metadata["step"])
-    trained_by = command or training_command(settings)
-    before = started_from(settings)
-    tails = None
+    trained_by = shipment.command or training_command(settings)
+    tails, note = None, shipment.note
     if pictures is not None:
         crops = held_out(pictures, CodecRecipe.from_json(settings))
         qualities = range(1, 7) if metadata["lmbda"] == VARIABLE else (None,)
         tails, saved = fit_tails(model, crops, qualities)
         note = f"{note} {_words(tails)}: {saved:.1%} fewer bits held out.".strip()
     content = _half_precision(model, metadata, tails)
-    lmbda = None if metadata["lmbda"] == VARIABLE else float(metadata["lmbda"])
-    try:
-        card = zoo.WeightsCard(
-            name=name,
-            arch=metadata["arch"],
-            config=json.loads(metadata["config"]),
-            quality=None if lmbda is None else quality_of(lmbda),
-            lmbda=lmbda,
-            metric="mse",
-            sha256=sha256(content).hexdigest(),
-            licence=licence,
-            steps=best["step"] + (before.steps if before else 0),
-            data=data,
-            command=trained_by,
-            results={},
-            note=note,
-            minutes=round(best.get("seconds", 0) / 60 + (before.minutes if before else 0), 1),
-        )
-    except ValueError as error:
-        raise UsageError(f"{run_folder}: no card can be made: {error}") from error
+    written = replace(shipment, command=trained_by, note=note)
+    card = _card(written, metadata, best, started_from(settings), content)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(target, content)
     coded, observed = observe(target)
@@ -116,6 +82,47 @@ def ship(
     card = replace(card, check=observed)
     write_card(card, folder)
     return card
+
+
+def _card(
+    shipment: Shipment,
+    metadata: Mapping[str, str],
+    best: Mapping[str, Any],
+    before: zoo.WeightsCard | None,
+    content: bytes,
+) -> zoo.WeightsCard:
+    """The card, nothing being measured yet.
+
+    Args:
+        shipment: with the command.
+        metadata: of the weights.
+        best: record of their validation.
+        before: card of what they started from.
+        content: the weights file.
+
+    Raises:
+        UsageError: a value cannot be on a card.
+    """
+    lmbda = None if metadata["lmbda"] == VARIABLE else float(metadata["lmbda"])
+    try:
+        return zoo.WeightsCard(
+            name=shipment.name,
+            arch=metadata["arch"],
+            config=json.loads(metadata["config"]),
+            quality=None if lmbda is None else quality_of(lmbda),
+            lmbda=lmbda,
+            metric="mse",
+            sha256=sha256(content).hexdigest(),
+            licence=shipment.licence,
+            steps=best["step"] + (before.steps if before else 0),
+            data=shipment.data,
+            command=shipment.command or "",
+            results={},
+            note=shipment.note,
+            minutes=round(best.get("seconds", 0) / 60 + (before.minutes if before else 0), 1),
+        )
+    except ValueError as error:
+        raise UsageError(f"{shipment.run}: no card can be made: {error}") from error
 
 
 def _start_of(recipe: CodecRecipe) -> dict[str, Any]:
@@ -193,17 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = shipping_parser(__doc__)
     parser.add_argument("--calibrate", type=Path, help="pictures of the run, to fit tables' tails")
     arguments = parser.parse_args(argv)
-    card = ship(
-        arguments.run,
-        arguments.folder,
-        arguments.name,
-        arguments.data_note,
-        arguments.licence,
-        arguments.command,
-        arguments.force,
-        arguments.note,
-        arguments.calibrate,
-    )
+    card = ship(Shipment.of(arguments), arguments.calibrate)
     say_shipped(card, arguments.folder / f"{card.name}.safetensors")
 
 

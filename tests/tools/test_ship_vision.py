@@ -32,6 +32,11 @@ def shipping(tool):
     return tool("ship_vision")
 
 
+def ship(shipping, run_folder: Path, zoo_folder: Path, name: str = "mine", force: bool = False):
+    shipment = shipping.Shipment(run_folder, zoo_folder, name, "noise", "CC0-1.0", force=force)
+    return shipping.ship(shipment)
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folders(tmp_path_factory.mktemp("pictures") / "Two", side=16)
@@ -137,7 +142,7 @@ def test_what_is_not_as_recorded_is_found(
     shipping, run_folder: Path, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "zoo")
-    shipping.ship(run_folder, tmp_path / "zoo", "mine", "noise", "CC0-1.0")
+    ship(shipping, run_folder, tmp_path / "zoo")
     path = tmp_path / "zoo" / "vision" / "mine.json"
     saved = json.loads(path.read_text())
     key = "psnr" if saved["task"] == "superres" else "probability"
@@ -150,20 +155,19 @@ def test_what_is_not_as_recorded_is_found(
 
 
 def test_names_are_kept(shipping, run_folder: Path, tmp_path: Path) -> None:
-    given = (run_folder, tmp_path / "zoo", "mine", "noise", "CC0-1.0")
-    shipping.ship(*given)
+    ship(shipping, run_folder, tmp_path / "zoo")
     with pytest.raises(UsageError, match="exists: choose another --name"):
-        shipping.ship(*given)
-    shipping.ship(*given, force=True)
+        ship(shipping, run_folder, tmp_path / "zoo")
+    ship(shipping, run_folder, tmp_path / "zoo", force=True)
     (tmp_path / "zoo" / "codec.json").write_text("{}")
     with pytest.raises(UsageError, match="exists: choose another --name"):
-        shipping.ship(run_folder, tmp_path / "zoo", "codec", "noise", "CC0-1.0", force=True)
+        ship(shipping, run_folder, tmp_path / "zoo", "codec", force=True)
 
 
 def test_a_folder_without_a_run_is_refused(shipping, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="holds no run"):
-        shipping.ship(tmp_path / "empty", tmp_path / "zoo", "mine", "noise", "CC0-1.0")
+        ship(shipping, tmp_path / "empty", tmp_path / "zoo")
     assert not (tmp_path / "zoo").exists()
 
 
@@ -232,4 +236,4 @@ def test_settings_that_no_command_gives_are_refused(shipping, task: str, words: 
 def test_settings_of_no_task_are_refused(shipping, run_folder: Path, tmp_path: Path) -> None:
     (run_folder / "config.json").write_text('{"colour": 1}')
     with pytest.raises(UsageError, match="settings of no task"):
-        shipping.ship(run_folder, tmp_path / "zoo", "mine", "noise", "CC0-1.0")
+        ship(shipping, run_folder, tmp_path / "zoo")

@@ -41,8 +41,9 @@ def run_folder(tmp_path, tiny_weights):
     return folder
 
 
-def ship(shipping, run_folder, zoo_folder, **options):
-    return shipping.ship(run_folder, zoo_folder, "tiny", "noise", "CC0-1.0", **options)
+def ship(shipping, run_folder, zoo_folder, name="tiny", pictures=None, **options):
+    shipment = shipping.Shipment(run_folder, zoo_folder, name, "noise", "CC0-1.0", **options)
+    return shipping.ship(shipment, pictures)
 
 
 def settings(**train):
@@ -99,12 +100,12 @@ def test_weights_of_the_zoo_that_a_run_started_from_count(
     start = {"start": "weights", "start_from": "/secret/file", "start_sha256": first.sha256}
     changed = {**settings(steps=90), **start}
     (run_folder / "config.json").write_text(json.dumps(changed))
-    second = shipping.ship(run_folder, tmp_path / "zoo", "next", "noise", "CC0-1.0")
+    second = ship(shipping, run_folder, tmp_path / "zoo", "next")
     assert (second.steps, second.minutes) == (60, 12.0)
     assert second.command == f"{SMALL} --start-from tiny --steps 90 --data DIR --out RUN"
     (run_folder / "config.json").write_text(json.dumps({**changed, "start_sha256": "0" * 64}))
     with pytest.raises(UsageError, match="--command"):
-        shipping.ship(run_folder, tmp_path / "zoo", "third", "noise", "CC0-1.0")
+        ship(shipping, run_folder, tmp_path / "zoo", "third")
 
 
 @pytest.mark.parametrize("changed", [{**settings(), "lr_entropy": 0.5}, settings(clip=0.5)])
