@@ -54,6 +54,7 @@ class CodecTask:
         ImageError: no training picture can be read.
     """
 
+    counts: AbstractSet[str] = frozenset()
     may_change: AbstractSet[str] = frozenset(
         {"data", "data_weights", "start_from"} | {f"train.{name}" for name in RESUMABLE}
     )

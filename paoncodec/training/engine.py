@@ -40,7 +40,7 @@ class Progress:
     Args:
         step: steps done.
         steps: steps of the whole run.
-        figures: of the step; not finite where it was skipped.
+        figures: of the step; where it was skipped those that are no counts are not finite.
         validation: figures of the validation after this step, where there was one.
         skipped: steps skipped so far.
     """
@@ -70,6 +70,7 @@ class Trainer:
         step: optimiser steps done, skipped ones among them.
         skipped: steps whose loss or gradient was not finite.
         drops: how often the rates fell by a tenth, with the schedule ``"plateau"``.
+        counted: what the task counts, since the last line of the metrics.
         learner: the model with its optimisers and its average.
         left_out: what was told of pictures that cannot be used, each once a start.
         changes: settings that a resumed run goes on with otherwise than it was begun.
@@ -95,6 +96,7 @@ class Trainer:
         self.in_a_row = 0
         self.best = math.inf
         self.drops = 0
+        self.counted: dict[str, float] = {}
         self._no_better = 0
         self.seconds = 0.0
         self.changes: list[Change] = []
@@ -157,6 +159,7 @@ class Trainer:
                 "in_a_row": self.in_a_row,
                 "best": self.best,
                 "drops": self.drops,
+                "counted": self.counted,
                 "no_better": self._no_better,
                 "seconds": self.seconds,
                 **self.learner.state(),
@@ -201,7 +204,8 @@ class Trainer:
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.skipped = state["step"], state["skipped"]
         self.in_a_row, self.best = state["in_a_row"], state["best"]
-        # Runs that were begun before there was such a schedule have none.
+        # Runs that were begun before there were such figures, or such a schedule, have none.
+        self.counted = state.get("counted", {})
         self.drops, self._no_better = state.get("drops", 0), state.get("no_better", 0)
         self.seconds = state["seconds"]
         try:
@@ -281,11 +285,14 @@ class Trainer:
         if record is not None:
             self._tell_left_out(left_out)
             record.left_out(self.step, self.left_out)
+            for name in self.task.counts:
+                self.counted[name] = self.counted.get(name, 0.0) + figures[name]
             if self.in_a_row:
                 record.skipped(self.step, self.skipped)
-            elif self.step % LOG_EVERY == 0:
+            elif self.step % LOG_EVERY == 0 or self.step == self.config.steps:
                 rate = self._rate_factor(self.step - 1)
-                record.training(self.step, self.seconds, figures, rate)
+                record.training(self.step, self.seconds, {**figures, **self.counted}, rate)
+                self.counted = {}
         if self.in_a_row >= self.config.patience:
             raise TrainingDiverged(
                 f"step {self.step}: loss or gradient not finite {self.in_a_row} times in a row; "

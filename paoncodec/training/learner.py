@@ -95,7 +95,7 @@ class Learner:
         return figures
 
     def _backward(self, parts: list[tuple[range, Loaded]]) -> tuple[float, dict[str, float]]:
-        """Leaves the batch's gradients; its loss and figures, means over all processes."""
+        """Leaves the batch's gradients; its loss and figures, over all processes."""
         self._task.model.train()
         totals: dict[str, float] = {}
         for place, (numbers, loaded) in enumerate(parts):
@@ -107,9 +107,13 @@ class Learner:
                 loss, figures = self._task.loss(self._forward, batch, samples)
                 self._scaler.scale(loss / len(parts)).backward()
             for name, value in {**figures, "": float(loss.detach())}.items():
-                totals[name] = totals.get(name, 0.0) + value / len(parts)
+                totals[name] = totals.get(name, 0.0) + value
         means = self._processes.mean(totals)
-        return means.pop(""), means
+        whole = {
+            name: value * self._processes.count if name in self._task.counts else value / len(parts)
+            for name, value in means.items()
+        }
+        return whole.pop(""), whole
 
     def _forward(self, *arguments: Any, **named: Any) -> Any:
         """The model, in the run's precision."""

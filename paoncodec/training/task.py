@@ -24,6 +24,9 @@ class Task(Protocol):
     model: nn.Module
     may_change: AbstractSet[str]
     """Settings of :meth:`describe`, by dotted name, that a resumed run may change."""
+    counts: AbstractSet[str]
+    """Figures of :meth:`loss` that are numbers of events: of a batch their sum, and in a line of
+    the record their sum since the line before."""
 
     def describe(self) -> dict[str, Any]:
         """All settings, JSON-ready: with the code, they determine the run."""
@@ -51,7 +54,7 @@ class Task(Protocol):
         """The loss to differentiate and the figures to log, means over the samples.
 
         So the means over several parts of a batch are those of the batch. Terms that depend on the
-        weights alone may be added.
+        weights alone may be added. What :attr:`counts` names is added up instead.
 
         Args:
             model: calls :attr:`model`, in the run's precision and for all processes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -37,6 +37,7 @@ class ToyTask:
     bad_steps: tuple[int, ...] = ()
     rate: float = 0.1
     dropout: float = 0.1
+    counts: ClassVar[frozenset[str]] = frozenset()
     may_change = frozenset({"train.steps", "train.workers"})
     model: nn.Module = field(init=False)
 

@@ -329,9 +329,49 @@ def test_training_lowers_the_loss(toy: type[Any], tmp_path: Path) -> None:
 def test_metrics_come_every_fifty_steps_with_the_gradient(toy: type[Any], tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     Trainer(toy(config(steps=60, validate_every=60)), run).fit()
-    first, _ = run.records()
-    assert first["step"] == 50
-    assert first.keys() == {"step", "seconds", "loss", "gradient_norm"}
+    first, last, _ = run.records()
+    assert (first["step"], last["step"]) == (50, 60)
+    assert first.keys() == last.keys() == {"step", "seconds", "loss", "gradient_norm"}
+
+
+@pytest.mark.parametrize(("accumulate", "stop"), [(1, None), (2, None), (4, None), (2, 5)])
+def test_what_is_counted_is_added_up_from_line_to_line(
+    toy: type[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    accumulate: int,
+    stop: int | None,
+) -> None:
+    """Over the parts of a batch, over skipped steps and over a resume."""
+
+    class Task(toy):
+        counts = frozenset({"seen"})
+
+        def loss(
+            self, model: Callable[..., Any], batch: torch.Tensor, samples: Any
+        ) -> tuple[torch.Tensor, dict[str, float]]:
+            loss, figures = super().loss(model, batch, samples)
+            return loss, {**figures, "seen": float(len(batch))}
+
+    monkeypatch.setattr("paoncodec.training.engine.LOG_EVERY", 4)
+    task = Task(config(accumulate=accumulate), bad_steps=(1, 7))
+    run = RunDirectory(tmp_path / "run")
+    heard: list[float] = []
+    trainer = Trainer(task, run)
+
+    def listen(progress: Progress) -> None:
+        heard.append(progress.figures["seen"])
+        if progress.step == stop:
+            trainer.request_stop()
+
+    trainer.listener = listen
+    trainer.fit()
+    if stop is not None:
+        again = Trainer(task, RunDirectory(tmp_path / "run", resume=True), listen)
+        assert again.fit()
+    assert heard == [4] * 10
+    # Step 8 was skipped: it has no line, and is counted in the next.
+    assert {r["step"]: r["seen"] for r in run.records() if "seen" in r} == {4: 16, 10: 24}
 
 
 def test_a_longer_run_stretches_the_schedule(toy: type[Any], tmp_path: Path) -> None:
@@ -564,7 +604,7 @@ def test_without_tensorboard_a_run_says_so_once(
     run = RunDirectory(tmp_path / "run")
     Trainer(toy(config()), run, tell=told.append).fit()
     assert told == ["TensorBoard is not installed: metrics go to metrics.jsonl alone"]
-    assert [r["step"] for r in run.records()] == [4, 8, 10]
+    assert [r["step"] for r in run.records() if "validation_loss" in r] == [4, 8, 10]
 
 
 def test_a_checkpoint_of_another_model_is_named(toy: type[Any], tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def launched(run: Path, count: int, fault: str = "", **settings: Any) -> tuple[i
 
 def figures(run: Path) -> list[dict[str, Any]]:
     kept = [r for r in RunDirectory(run, resume=True).records() if "left_out" not in r]
-    return [{k: v for k, v in r.items() if k not in ("seconds", "place")} for r in kept]
+    return [{k: v for k, v in r.items() if k not in ("seconds", "place", "seen")} for r in kept]
 
 
 def assert_same_run(one: Path, two: Path) -> None:
@@ -101,6 +101,7 @@ def test_two_processes_are_one_run_with_one_writer(alone: Path, tmp_path: Path) 
     # Each had its own half of every batch ...
     first = RunDirectory(tmp_path / "two", resume=True).records()[0]
     assert first["place"] == (0 + 4) / 2
+    assert first["seen"] == 4 + 4
     # ... and one of them wrote and talked.
     assert re.findall(r"heard (\d)", said) == list("1234")
     assert sorted(re.findall(r"done (\d 4 True)", said)) == ["0 4 True", "1 4 True"]

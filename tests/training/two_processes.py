@@ -39,6 +39,7 @@ class Faulty(Points):
 
 class Task(ToyTask):
     fault = ""
+    counts = frozenset({"seen"})
     may_change = frozenset({"train.accumulate"})
 
     def data(self) -> Dataset[Tensor]:
@@ -50,7 +51,8 @@ class Task(ToyTask):
         loss, figures = super().loss(model, batch, samples)
         if self.fault == "nan" and 12 in samples.numbers:  # in the last process of step 1
             loss = loss * torch.nan
-        return loss, {**figures, "place": float(samples.numbers.start)}
+        place, seen = float(samples.numbers.start), float(len(samples.numbers))
+        return loss, {**figures, "place": place, "seen": seen}
 
 
 def main() -> None:

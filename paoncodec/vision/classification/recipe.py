@@ -162,7 +162,8 @@ class ClassificationTask:
         torch.manual_seed(self.config.seed)
         network = build(recipe.network, self.recipe.options)
         self.model: nn.Module = in_format(network, recipe.pure or "float32")
-        self._multiplies = any(isinstance(m, ProductUnit2d) for m in network.modules())
+        multiplies = any(isinstance(m, ProductUnit2d) for m in network.modules())
+        self.counts: AbstractSet[str] = frozenset({"guarded"} if multiplies else ())
         self._scale = _SCALES.get(recipe.pure or "", 1.0)
 
     def describe(self) -> dict[str, Any]:
@@ -200,7 +201,7 @@ class ClassificationTask:
         entropy = F.cross_entropy(logits, labels)
         right = (logits.detach().argmax(1) == labels).float().mean()
         figures = {"loss": entropy.item(), "accuracy": right.item()}
-        if self._multiplies:
+        if "guarded" in self.counts:
             figures["guarded"] = float(guarded_values(self.model))
         return self._scale * entropy, figures
 

@@ -103,6 +103,7 @@ class SegmentationTask:
         UsageError: no data set, no case left to hold out, or an unknown network.
     """
 
+    counts: AbstractSet[str] = frozenset({"guarded"})
     may_change: AbstractSet[str] = frozenset(
         {"data", "epochs"} | {f"train.{name}" for name in RESUMABLE}
     )

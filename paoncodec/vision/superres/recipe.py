@@ -89,6 +89,7 @@ class SuperResTask:
         ImageError: no training picture can be read.
     """
 
+    counts: AbstractSet[str] = frozenset()
     may_change: AbstractSet[str] = frozenset(
         {"data", "data_weights", "validation"} | {f"train.{name}" for name in RESUMABLE}
     )
