@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import BinaryIO
@@ -141,14 +142,14 @@ def _enlarge(
 def _segment(image: str, weights: Path, output: str) -> None:
     from paoncodec.vision.segmentation import load_weights, segment
     from paoncodec.vision.segmentation.inference import normalised
-    from paoncodec.vision.segmentation.volumes import Volume, read_volume, write_labels
+    from paoncodec.vision.segmentation.volumes import read_volume, write_labels
 
     segmenter, _ = load_weights(weights)
     volume = read_volume(image)
     begun = perf_counter()
     labels = segment(segmenter.model, normalised(volume.values, segmenter.window))
     seconds = perf_counter() - begun
-    write_labels(output, Volume(labels, volume.affine))
+    write_labels(output, replace(volume, values=labels))
     size = "x".join(map(str, labels.shape))
     click.echo(f"{size} voxels, {len(segmenter.classes)} classes in {seconds:.2f} s", err=True)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +43,13 @@ class Volume:
     Args:
         values: (X, Y, Z); of CT float32 in Hounsfield units, or labels as uint8.
         affine: (4, 4) float64, from indices to millimetres (NIfTI: right, anterior, superior).
+        space: NIfTI's code of the space that the affine leads to: 1 the scanner's, 2 that of
+            another volume, ...
     """
 
     values: npt.NDArray[Any]
     affine: npt.NDArray[np.float64]
+    space: int = 1
 
 
 def read_volume(path: str | os.PathLike[str]) -> Volume:
@@ -56,10 +60,10 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
             affine, or with values that are not finite; names file and reason.
         UsageError: nibabel is not installed.
     """
-    values, affine = _read(path)
-    if not np.isfinite(values).all():
+    volume = _read(path)
+    if not np.isfinite(volume.values).all():
         raise ImageError(f"{os.fspath(path)}: has values that are not finite; mend or leave it out")
-    return Volume(values, affine)
+    return volume
 
 
 def read_labels(path: str | os.PathLike[str], classes: int) -> Volume:
@@ -69,14 +73,15 @@ def read_labels(path: str | os.PathLike[str], classes: int) -> Volume:
         ImageError: as for :func:`read_volume`, or a value is no class.
         UsageError: nibabel is not installed.
     """
-    values, affine = _read(path)
+    volume = _read(path)
+    values = volume.values
     wrong = ~((values >= 0) & (values < classes) & (values == np.rint(values)))
     if wrong.any():
         raise ImageError(
             f"{os.fspath(path)}: has the label {values[wrong][0]:g}: labels are whole numbers "
             f"from 0 to {classes - 1}"
         )
-    return Volume(values.astype(np.uint8), affine)
+    return replace(volume, values=values.astype(np.uint8))
 
 
 def read_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
@@ -92,7 +97,7 @@ def read_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
 
 
 def check_pair(image: Volume, labels: Volume, name: str) -> None:
-    """Makes sure that labels are those of a volume.
+    """Makes sure that labels are those of a volume; ``name`` is for messages.
 
     Raises:
         ImageError: sizes or affines differ.
@@ -116,7 +121,8 @@ def canonical(volume: Volume) -> Volume:
     turning = _nibabel().orientations
     turn = turning.io_orientation(volume.affine)
     affine = volume.affine @ turning.inv_ornt_aff(turn, volume.values.shape)
-    return Volume(turning.apply_orientation(volume.values, turn), affine)
+    values = turning.apply_orientation(volume.values, turn)
+    return replace(volume, values=values, affine=affine)
 
 
 def write_labels(path: str | os.PathLike[str], labels: Volume) -> None:
@@ -125,7 +131,7 @@ def write_labels(path: str | os.PathLike[str], labels: Volume) -> None:
     Raises:
         UsageError: another suffix, the file cannot be written, or nibabel is not installed.
     """
-    _write(path, labels.values.astype(np.uint8), labels.affine)
+    _write(path, replace(labels, values=labels.values.astype(np.uint8)))
 
 
 def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
@@ -136,16 +142,19 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
     """
     limits = np.iinfo(np.int16)
     values = np.rint(volume.values).clip(limits.min, limits.max).astype(np.int16)
-    _write(path, values, volume.affine)
+    _write(path, replace(volume, values=values))
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+def _read(path: str | os.PathLike[str]) -> Volume:
     name = os.fspath(path)
     with _sound(name), np.errstate(over="ignore"):  # what overflows is refused as not finite
         length = _length(name)
         image = _open(name)
         _check_length(image, length, name)
-        return np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, np.float64)
+        values = np.asarray(image.dataobj, dtype=np.float32)
+    header = image.header
+    space = int(header["sform_code"]) or int(header["qform_code"])
+    return Volume(values, np.asarray(image.affine, np.float64), space)
 
 
 def _open(name: str) -> Any:
@@ -164,13 +173,23 @@ def _sound(name: str) -> Iterator[None]:
     nibabel = _nibabel()
     wrong = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
     try:
-        with nibabel.imageglobals.LoggingOutputSuppressor():  # it would say all of it first
+        with _silenced(nibabel.imageglobals.logger):  # it would say all of it first
             yield
     except (OSError, EOFError, ValueError, OverflowError, zlib.error, *wrong) as error:
         reason = " ".join(str(error).split())[:200]
         raise ImageError(f"{name}: not a sound NIfTI file ({reason}); fetch it again") from error
     except MemoryError as error:
         raise ImageError(f"{name}: there is no memory for so many voxels") from error
+
+
+@contextmanager
+def _silenced(logger: logging.Logger) -> Iterator[None]:
+    """nibabel's own way takes the logger's handlers away: Python then writes to stderr itself."""
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _length(name: str) -> int:
@@ -213,9 +232,7 @@ def _check_header(image: Any, name: str) -> None:
         raise ImageError(f"{name}: its affine is none: {image.affine[:3].tolist()}")
 
 
-def _write(
-    path: str | os.PathLike[str], values: npt.NDArray[Any], affine: npt.NDArray[np.float64]
-) -> None:
+def _write(path: str | os.PathLike[str], volume: Volume) -> None:
     nibabel = _nibabel()
     target = Path(path)
     suffix = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
@@ -223,7 +240,8 @@ def _write(
         raise UsageError(f"{target}: volumes are written as .nii or .nii.gz")
     # Beside it and renamed, so that there is never half a file under its name.
     beside = target.with_name(f".{target.name.removesuffix(suffix)}.part{suffix}")
-    image = nibabel.Nifti1Image(values, affine)
+    image = nibabel.Nifti1Image(volume.values, volume.affine)
+    image.set_sform(volume.affine, volume.space)
     image.header.set_xyzt_units("mm")
     try:
         nibabel.save(image, beside)

@@ -53,6 +53,36 @@ def test_labels_come_back(tmp_path: Path) -> None:
         read_labels(tmp_path / "a.nii.gz", 59)
 
 
+@pytest.mark.parametrize(("sform", "qform", "space"), [(0, 1, 1), (4, 1, 4), (2, 0, 2)])
+def test_the_space_of_the_affine_is_kept(
+    sform: int, qform: int, space: int, tmp_path: Path
+) -> None:
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), AFFINE)
+    image.set_sform(AFFINE, sform)
+    image.set_qform(AFFINE, qform)
+    nibabel.save(image, tmp_path / "a.nii")
+    found = read_volume(tmp_path / "a.nii")
+    assert found.space == canonical(found).space == space
+    labels = read_labels(tmp_path / "a.nii", 2)
+    write_labels(tmp_path / "b.nii", labels)
+    assert nibabel.load(tmp_path / "b.nii").header["sform_code"] == space
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_is_said_of_codes_that_are_none(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """nibabel takes them for 0 and says so, without the file's name."""
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), AFFINE)
+    image.set_qform(AFFINE, 1)
+    nibabel.save(image, tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[254:256] = (-1).to_bytes(2, "little", signed=True)  # sform_code
+    (tmp_path / "a.nii").write_bytes(content)
+    assert read_volume(tmp_path / "a.nii").space == 1
+    assert capfd.readouterr().err == ""
+
+
 def test_scaling_of_the_header_is_applied(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(np.ones((2, 2, 2), np.int16), AFFINE)
     image.header.set_slope_inter(2, -1024)
