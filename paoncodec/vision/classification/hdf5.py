@@ -144,6 +144,8 @@ def _sound(place: Path) -> Iterator[None]:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ImageError(f"{place}: not a sound HDF5 file ({reason}); fetch it again") from error
+    except MemoryError as error:
+        raise ImageError(f"{place}: there is no memory for so many pictures") from error
 
 
 def _h5py() -> ModuleType:

@@ -95,6 +95,18 @@ def test_damaged_files_are_named(damage: str, tmp_path: Path) -> None:
         read_images(path, "train")
 
 
+def test_a_file_larger_than_memory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise MemoryError
+
+    path = write_galaxies(tmp_path / "a.h5")
+    monkeypatch.setattr(hdf5, "_rows", full)
+    with pytest.raises(ImageError, match=r"a\.h5: there is no memory for so many pictures"):
+        read_images(path, "train")
+
+
 def test_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_galaxies(tmp_path / "a.h5")
     monkeypatch.setitem(sys.modules, "h5py", None)
