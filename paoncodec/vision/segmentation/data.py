@@ -142,7 +142,7 @@ def read_pair(case: Case, classes: int) -> tuple[Volume, Volume]:
     """
     image = read_volume(case.image)
     labels = read_labels(case.labels, classes)
-    check_pair(image, labels, case.name)
+    check_pair(image, labels, f"{case.image} and {case.labels}")
     return image, labels
 
 
