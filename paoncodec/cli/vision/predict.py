@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import click
 
+from paoncodec.cli.errors import noting
 from paoncodec.cli.files import STREAM, check_output, input_file, write_output
 from paoncodec.cli.vision.foreign import refuse_foreign
 from paoncodec.errors import ImageError, UsageError
@@ -41,8 +42,8 @@ _OWN = {
 @click.option(
     "-o",
     "--output",
-    help="superres: picture to write, - for stdout (PNG); segmentation: volume of labels, .nii or "
-    ".nii.gz.",
+    help="superres: picture to write, as `decode` writes it, - for stdout (PNG); segmentation: "
+    "volume of labels, .nii or .nii.gz.",
 )
 @click.option(
     "--tile", type=click.IntRange(1), help="superres: side of what is computed at a time, pixels."
@@ -78,8 +79,9 @@ def predict(
     """Enlarge IMAGE, say what is on it, or what each voxel is. IMAGE is a picture file or - for
     stdin; for segmentation a NIfTI volume, .nii or .nii.gz.
 
-    superres: as many times larger as the weights are for. Pictures of any size are computed in
-    tiles, in bounded memory.
+    superres: as many times larger as the weights are for, whatever `paoncodec encode` takes.
+    Pictures of any size are computed in tiles: memory grows with the picture and not the network's
+    features.
 
     classification: a line for each of the likeliest classes, with its probability.
 
@@ -123,19 +125,24 @@ def _enlarge(
     halo: int | None,
     force: bool,
 ) -> None:
-    from paoncodec.images import image_bytes, read_image
-    from paoncodec.vision.superres import load_weights, upscale
+    from paoncodec.images import check_format, picture_bytes, read_picture
+    from paoncodec.vision.superres import enlarge, load_weights
     from paoncodec.vision.superres.tiles import HALO, TILE
 
     network, _ = load_weights(weights)
-    pixels = read_image(source)
     form = "png" if output == STREAM else Path(output).suffix[1:]
-    image_bytes(pixels, form)  # so that a wrong format is found before the work
-    begun = perf_counter()
-    large = upscale(network, pixels, tile or TILE, HALO if halo is None else halo)
-    seconds = perf_counter() - begun
-    write_output(output, image_bytes(large, form), force)
-    before, after = (f"{p.shape[1]}x{p.shape[0]}" for p in (pixels, large))
+    with noting() as notes:
+        picture = read_picture(source)
+        channels, transparent = picture.samples.shape[2], picture.alpha is not None
+        check_format(form, channels=channels, depth=picture.depth, alpha=transparent)
+        begun = perf_counter()
+        large = enlarge(network, picture, tile or TILE, HALO if halo is None else halo)
+        seconds = perf_counter() - begun
+        content = picture_bytes(large, form)
+    write_output(output, content, force)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    before, after = (f"{p.shape[1]}x{p.shape[0]}" for p in (picture.samples, large.samples))
     click.echo(f"{before} -> {after} px in {seconds:.2f} s", err=True)
 
 

@@ -1,7 +1,16 @@
 """Single-image super-resolution with Padé neurons, ×2 and ×4."""
 
 from paoncodec.vision.superres.networks import NETWORKS, SuperResNet, build
-from paoncodec.vision.superres.tiles import upscale
+from paoncodec.vision.superres.tiles import enlarge, upscale
 from paoncodec.vision.superres.weights import TASK, load_weights, save_weights
 
-__all__ = ["NETWORKS", "TASK", "SuperResNet", "build", "load_weights", "save_weights", "upscale"]
+__all__ = [
+    "NETWORKS",
+    "TASK",
+    "SuperResNet",
+    "build",
+    "enlarge",
+    "load_weights",
+    "save_weights",
+    "upscale",
+]

@@ -1,22 +1,19 @@
-"""Whole pictures through a network, tile by tile: any size in bounded memory."""
+"""Whole pictures through a network, tile by tile: what it takes does not grow with the picture."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from paoncodec.errors import ImageError, UsageError
-from paoncodec.images import to_uint8
+from paoncodec.images import Picture, Samples, to_samples
 from paoncodec.vision.parts import to_range
 from paoncodec.vision.superres.networks import SuperResNet
 
-__all__ = ["HALO", "TILE", "upscale"]
-
-Pixels = npt.NDArray[np.uint8]
+__all__ = ["HALO", "TILE", "enlarge", "upscale"]
 
 #: Side of a tile and width of what is seen around it, pixels of the small picture. With three
 #: blocks the kernels alone reach 10 pixels; learned shifts reach further, as far as they choose.
@@ -24,8 +21,24 @@ TILE = 160
 HALO = 16
 
 
-def upscale(model: SuperResNet, pixels: Pixels, tile: int = TILE, halo: int = HALO) -> Pixels:
-    """A picture as many times larger as the model's scale.
+def enlarge(model: SuperResNet, picture: Picture, tile: int = TILE, halo: int = HALO) -> Picture:
+    """A picture as many times larger as the model's scale, of the same depth, with its metadata.
+
+    Its transparency goes through the network as a grey picture does; one that is the same
+    everywhere stays so. Arguments and errors are those of :func:`upscale`.
+    """
+    alpha = None
+    if picture.alpha is not None:
+        level = picture.alpha.flat[0]
+        sides = [model.scale * side for side in picture.alpha.shape]
+        alpha = np.full(sides, level, picture.alpha.dtype)
+        if (picture.alpha != level).any():
+            alpha = upscale(model, picture.alpha[:, :, np.newaxis], tile, halo)[:, :, 0]
+    return Picture(upscale(model, picture.samples, tile, halo), alpha, picture.metadata)
+
+
+def upscale(model: SuperResNet, pixels: Samples, tile: int = TILE, halo: int = HALO) -> Samples:
+    """Samples of a picture as many times larger as the model's scale.
 
     All tiles of a picture are of one size, so that bounds which depend on the size, as those of
     element-wise shifts do, are the same everywhere. A network whose reach is within the halo gives
@@ -34,12 +47,12 @@ def upscale(model: SuperResNet, pixels: Pixels, tile: int = TILE, halo: int = HA
 
     Args:
         model: in evaluation mode.
-        pixels: uint8 (H, W, C); grey, C = 1, comes back grey.
+        pixels: uint8 or uint16 (H, W, C); grey, C = 1, comes back grey.
         tile: side of the squares that are computed at a time, pixels of ``pixels``.
         halo: pixels seen around a tile.
 
     Returns:
-        uint8 (scale·H, scale·W, C).
+        (scale·H, scale·W, C) of the same type.
 
     Raises:
         UsageError: a tile of no size, or a negative halo.
@@ -49,7 +62,7 @@ def upscale(model: SuperResNet, pixels: Pixels, tile: int = TILE, halo: int = HA
         raise UsageError(f"tile {tile}, halo {halo}: must be 1 or more, and 0 or more")
     height, width, channels = pixels.shape
     scale = model.scale
-    result = np.empty((scale * height, scale * width, channels), np.uint8)
+    result = np.empty((scale * height, scale * width, channels), pixels.dtype)
     for rows in _pieces(height, tile, halo):
         for columns in _pieces(width, tile, halo):
             seen = pixels[rows.seen, columns.seen]
@@ -81,11 +94,12 @@ def _pieces(size: int, tile: int, halo: int) -> Iterator[_Piece]:
         yield _Piece(first, min(size, first + tile), begin, begin + window)
 
 
-def _whole(model: SuperResNet, pixels: Pixels) -> Pixels:
-    """(H, W, C) uint8 → (scale·H, scale·W, C) uint8 in one go."""
+def _whole(model: SuperResNet, pixels: Samples) -> Samples:
+    """(H, W, C) → (scale·H, scale·W, C) in one go."""
     device = next(model.parameters()).device
-    rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-    x = torch.from_numpy(np.array(rgb.transpose(2, 0, 1))).to(device)
+    peak = np.iinfo(pixels.dtype).max
+    rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).transpose(2, 0, 1)
+    x = torch.from_numpy(rgb.astype(np.float32) * np.float32(255 / peak)).to(device)
     with torch.inference_mode():
         y = unit_range(model(to_range(x)[None])[0].float())
     values = y.permute(1, 2, 0).cpu().numpy()
@@ -93,7 +107,7 @@ def _whole(model: SuperResNet, pixels: Pixels) -> Pixels:
         values = values.clip(0, 1).mean(2, keepdims=True)
     if np.isnan(values).any():
         raise ImageError("the network gives values that are not numbers: its weights are unsound")
-    return to_uint8(values)
+    return to_samples(values, 8 * pixels.dtype.itemsize)
 
 
 def unit_range(values: Tensor) -> Tensor:

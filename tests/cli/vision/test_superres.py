@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from paoncodec.images import read_image
+from paoncodec.images import read_image, read_picture
 from paoncodec.vision.superres import build, save_weights
 
 TASK = ("--task", "superres")
@@ -119,6 +119,34 @@ def test_what_ships_enlarges_at_once(run, pictures: Path, tmp_path: Path, words,
     assert read_image(target).shape[1::-1] == size
 
 
+def test_what_encode_takes_becomes_larger(run, weights: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    samples = rng.integers(0, 256, (12, 10, 4), np.uint8)
+    Image.fromarray(samples).save(tmp_path / "clear.png")
+    Image.fromarray(samples, "CMYK").save(tmp_path / "inks.tif")
+    Image.fromarray(rng.integers(0, 2**16, (12, 10), np.uint16)).save(tmp_path / "deep.png")
+    frames = [Image.fromarray(samples[..., :3]), Image.fromarray(samples[..., 1:])]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    made = {}
+    for name, note in (
+        ("clear.png", ""),
+        (
+            "inks.tif",
+            "note: {}: CMYK is made sRGB by a plain formula, for it has no colour profile\n",
+        ),
+        ("deep.png", ""),
+        ("moving.gif", "note: {}: the first of 2 frames is taken\n"),
+    ):
+        photo, target = tmp_path / name, tmp_path / f"big-{name}.png"
+        outcome = run("vision", "predict", *TASK, "--model", weights, photo, "-o", target)
+        assert outcome.exit_code == 0, outcome.stderr
+        assert outcome.stderr.startswith(f"{note.format(photo)}10x12 -> 20x24 px in")
+        made[name] = read_picture(target)
+        assert made[name].samples.shape[:2] == (24, 20)
+    assert {name for name, p in made.items() if p.alpha is not None} == {"clear.png"}
+    assert {name for name, p in made.items() if p.depth == 16} == {"deep.png"}
+
+
 def test_pictures_stream(run, pictures: Path, weights: Path) -> None:
     data = (pictures / "0.png").read_bytes()
     outcome = run("vision", "predict", *TASK, "--model", weights, "-", "-o", "-", stdin=data)
@@ -134,8 +162,8 @@ def test_wrong_words_of_prediction(run, pictures: Path, weights: Path, tmp_path:
     for words, code, said in (
         ([photo, "--model", text, "-o", out], 5, "not weights"),
         ([text, "--model", weights, "-o", out], 3, "not a picture"),
-        ([tmp_path / "clear.png", "--model", weights, "-o", out], 3, "transparency"),
-        ([photo, "--model", weights, "-o", tmp_path / "big.jpg"], 2, "lossless"),
+        ([tmp_path / "clear.png", "--model", weights, "-o", tmp_path / "a.jpg"], 2, "transparency"),
+        ([photo, "--model", weights, "-o", tmp_path / "big.gif"], 2, "must be one of png"),
         ([photo, "--model", weights, "-o", out, "--scale", 2], 2, "give one of them"),
     ):
         outcome = run("vision", "predict", *TASK, *words)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from paoncodec.errors import ImageError, UsageError
+from paoncodec.images import Metadata, Picture
 from paoncodec.vision.parts import to_range
-from paoncodec.vision.superres import build, upscale
+from paoncodec.vision.superres import build, enlarge, upscale
 
 
 def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
@@ -43,6 +44,26 @@ def test_values_are_those_of_the_network(tiny) -> None:
     with torch.no_grad():
         y = (tiny(x)[0].permute(1, 2, 0) + 1) / 2 * 255
     assert np.array_equal(upscale(tiny, pixels), y.clamp(0, 255).round().numpy())
+
+
+def test_samples_of_16_bits_are_finer_ones(tiny) -> None:
+    pixels = picture(9, 7)
+    fine = upscale(tiny, pixels.astype(np.uint16) * 257)
+    assert fine.dtype == np.uint16
+    assert np.abs(fine / 257 - upscale(tiny, pixels)).max() <= 0.51
+    assert (fine % 257).any()
+
+
+def test_transparency_goes_with_the_colours(tiny) -> None:
+    samples, alpha = picture(9, 7), picture(9, 7, 1)[:, :, 0]
+    metadata = Metadata(icc=b"profile")
+    made = enlarge(tiny, Picture(samples, alpha, metadata))
+    assert np.array_equal(made.samples, upscale(tiny, samples))
+    assert np.array_equal(made.alpha, upscale(tiny, alpha[:, :, None])[:, :, 0])
+    assert made.metadata is metadata
+    assert enlarge(tiny, Picture(samples)).alpha is None
+    even = enlarge(tiny, Picture(samples, np.full((9, 7), 128, np.uint8)))
+    assert np.array_equal(even.alpha, np.full((18, 14), 128))
 
 
 def test_grey_stays_grey(tiny) -> None:
