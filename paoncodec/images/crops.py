@@ -54,6 +54,7 @@ class CropSpec:
             is too small for its factor is cropped at full scale. None: never reduce.
         seed: the source of all randomness, ≥ 0.
         cache_bytes: decoded pictures are kept until they fill this many bytes, per process.
+        least: pictures with a side below this are left out, as those that cannot be read.
     """
 
     size: int = 256
@@ -61,6 +62,7 @@ class CropSpec:
     shrink: tuple[float, float] | None = None
     seed: int = 0
     cache_bytes: int = 0
+    least: int = 1
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -81,8 +83,8 @@ class CropDataset(Dataset[torch.Tensor]):
     len(dataset); those of `EpochOrder` do. A plain DataLoader stays in epoch 0, with the same crops
     each time: what validation wants.
 
-    A picture smaller than the crop is padded by reflection. One that cannot be read is reported
-    by name in a warning (`PictureLeftOut`) and the next readable one takes its place.
+    A picture smaller than the crop is padded by reflection. One that cannot be used is reported
+    by name in a warning (`PictureLeftOut`) and the next that can takes its place.
 
     Args:
         source: a folder, a picture, or several of either; folders are searched recursively.
@@ -97,7 +99,7 @@ class CropDataset(Dataset[torch.Tensor]):
         self.spec = spec or CropSpec()
         self._cache: dict[int, npt.NDArray[np.uint8]] = {}
         self._cached_bytes = 0
-        self._unreadable: set[int] = set()
+        self._unusable: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -106,7 +108,7 @@ class CropDataset(Dataset[torch.Tensor]):
         """Crop number `index` ≥ 0: uint8 tensor (3, size, size).
 
         Raises:
-            ImageError: no picture of the dataset can be read.
+            ImageError: no picture of the dataset can be used.
         """
         if index < 0:
             raise IndexError(f"crop index {index}: must be 0 or more")
@@ -120,22 +122,29 @@ class CropDataset(Dataset[torch.Tensor]):
         return (self[index] for index in range(len(self)))
 
     def _picture(self, wanted: int) -> npt.NDArray[np.uint8]:
-        """Picture number `wanted`, or the next that can be read: (H, W, C), uint8."""
+        """Picture number `wanted`, or the next that can be used: (H, W, C), uint8."""
         for step in range(len(self)):
             picture = (wanted + step) % len(self)
             if picture in self._cache:
                 return self._cache[picture]
-            if picture in self._unreadable:
+            if picture in self._unusable:
                 continue
             try:
-                pixels = read_image(self.paths[picture])
+                pixels = self._read(self.paths[picture])
             except ImageError as error:
-                self._unreadable.add(picture)
+                self._unusable.add(picture)
                 warnings.warn(f"picture left out: {error}", PictureLeftOut, stacklevel=2)
                 continue
             self._keep(picture, pixels)
             return pixels
-        raise ImageError(f"none of the {len(self)} pictures can be read")
+        raise ImageError(f"none of the {len(self)} pictures can be used")
+
+    def _read(self, path: Path) -> npt.NDArray[np.uint8]:
+        pixels = read_image(path)
+        height, width = pixels.shape[:2]
+        if min(height, width) < self.spec.least:
+            raise ImageError(f"{path}: {width}x{height} pixels, needs {self.spec.least} a side")
+        return pixels
 
     def _keep(self, picture: int, pixels: npt.NDArray[np.uint8]) -> None:
         # First come, first kept: every picture is wanted once an epoch, so throwing one out for
@@ -211,7 +220,7 @@ class CropSequence(Dataset[torch.Tensor]):
         """uint8 tensor (3, size, size).
 
         Raises:
-            ImageError: no picture can be read.
+            ImageError: no picture can be used.
         """
         return self._crops[self._order[number]]
 

@@ -29,7 +29,7 @@ class Faulty(Points):
 
     def __getitem__(self, number: int) -> Tensor:
         if number == 9:
-            raise ImageError("none of the 1 pictures can be read")
+            raise ImageError("none of the 1 pictures can be used")
         if number in (5, 6):
             warnings.warn(
                 f"picture left out: {number % 3}.png: damaged", PictureLeftOut, stacklevel=1

@@ -33,6 +33,8 @@ class PatchSpec:
         augment: mirror, turn by quarters of a circle and shuffle the channels at random.
         noise: signal-to-noise ratio of what is added to the low-resolution patch in [-1, 1], dB;
             None: nothing.
+        least: pictures from which no low-resolution patch of this side can be cut are left out;
+            0: ``size``. Patches of those between the two are continued by reflection.
         shrink, seed, cache_bytes: as for :class:`.CropSpec`.
     """
 
@@ -40,6 +42,7 @@ class PatchSpec:
     size: int
     augment: bool = True
     noise: float | None = None
+    least: int = 0
     shrink: tuple[float, float] | None = None
     seed: int = 0
     cache_bytes: int = 0
@@ -48,7 +51,8 @@ class PatchSpec:
         """How the high-resolution crop is cut, with what the kernel of the reduction sees around
         the patch."""
         side = self.scale * (self.size + 2 * KERNEL_REACH)
-        return CropSpec(side, self.augment, self.shrink, self.seed, self.cache_bytes)
+        least = self.scale * (self.least or self.size)
+        return CropSpec(side, self.augment, self.shrink, self.seed, self.cache_bytes, least)
 
 
 class PatchPairs(Dataset[tuple[Tensor, Tensor]]):
@@ -74,7 +78,7 @@ class PatchPairs(Dataset[tuple[Tensor, Tensor]]):
         (3, scale·size, scale·size).
 
         Raises:
-            ImageError: no picture can be read.
+            ImageError: no picture can be used.
         """
         spec = self.spec
         high = self._crops[index].permute(1, 2, 0).numpy()

@@ -188,7 +188,11 @@ class SuperResTask:
         if self._held_out_pairs is None:
             config = self.config
             spec = PatchSpec(
-                self.scale, config.validation_crop, augment=False, shrink=config.shrink
+                self.scale,
+                config.validation_crop,
+                augment=False,
+                least=config.crop,
+                shrink=config.shrink,
             )
             pairs = PatchPairs(self.validation, spec)
             self._held_out_pairs = [pairs[k] for k in range(len(pairs))]

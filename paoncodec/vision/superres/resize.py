@@ -1,8 +1,9 @@
 """Pictures enlarged and reduced as MATLAB's ``imresize`` does it with its default, bicubic.
 
 The low-resolution pictures of the field (Set5, Set14, BSD100, DIV2K) are made so: with the cubic
-kernel of Keys (1981), a = -1/2, widened by the factor when a picture is reduced, the picture
-continued beyond its borders by mirroring.
+kernel of Keys (1981), a = -1/2, widened by the factor when a picture is reduced. MATLAB continues a
+picture beyond its borders by mirroring, and so does this; of the files that are shared some differ
+from that, within three pixels of the border.
 """
 
 from __future__ import annotations

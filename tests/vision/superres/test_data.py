@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from paoncodec.errors import ImageError, PictureLeftOut
 from paoncodec.images import read_image
 from paoncodec.vision.parts import to_range
 from paoncodec.vision.superres.data import PatchPairs, PatchSpec
@@ -89,8 +90,17 @@ def test_noise_has_the_asked_for_ratio(folder: Path) -> None:
     assert ratio.item() == pytest.approx(40, abs=0.5)
 
 
-def test_a_picture_smaller_than_a_patch_is_continued(tmp_path: Path) -> None:
-    Image.new("RGB", (5, 3), (10, 20, 30)).save(tmp_path / "tiny.png")
+def test_a_picture_smaller_than_a_patch_is_left_out(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 31)).save(tmp_path / "small.png")
+    with (
+        pytest.warns(PictureLeftOut, match=r"small\.png: 40x31 pixels, needs 32 a side"),
+        pytest.raises(ImageError, match="none of the 1 pictures can be used"),
+    ):
+        PatchPairs(tmp_path, PatchSpec(4, 8))[0]
+
+
+def test_what_the_kernel_sees_around_a_patch_may_be_missing(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32), (10, 20, 30)).save(tmp_path / "tiny.png")
     low, high = PatchPairs(tmp_path, PatchSpec(4, 8, augment=False))[0]
     assert low.shape == (3, 8, 8)
     assert torch.equal(
