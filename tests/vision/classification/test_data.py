@@ -167,6 +167,15 @@ def test_wrong_archives_are_refused(folders: Path, tmp_path: Path) -> None:
         read_images(cut, "train")
 
 
+def test_an_archive_of_another_checksum_is_refused(folders: Path, tmp_path: Path) -> None:
+    """What it unpacks to may be sound in form: a few other samples, found by gzip's CRC alone."""
+    whole = bytearray(write_archive(tmp_path / "a.tar.gz", folders, "w:gz").read_bytes())
+    whole[-8] ^= 1  # the first byte of the CRC
+    (tmp_path / "bad.tar.gz").write_bytes(whole)
+    with pytest.raises(ImageError, match=r"bad\.tar\.gz: damaged archive \(CRC check failed"):
+        read_images(tmp_path / "bad.tar.gz", "train")
+
+
 def test_labels_follow_other_classes(folders: Path) -> None:
     found = read_images(folders, "test")
     again = found.of_classes(("other", "flat", "chequered"))
