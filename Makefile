@@ -29,7 +29,8 @@ demo: $(VENV)/.synced-base
 test: $(VENV)/.synced-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2
 
-test-all: $(VENV)/.synced-test
+# With MONAI, whose figures some of the slow tests are of.
+test-all: $(VENV)/.synced-test,surfaces
 	$(BIN)/python -m pytest
 
 # One picture at a time, so that the times mean something.
@@ -55,7 +56,7 @@ format: $(VENV)/.synced-dev
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
-# The stamps, one for each set of dependencies: .synced-base, .synced-eval, .synced-test, .synced-dev.
+# The stamps, one for each set of dependencies: .synced-base, .synced-eval, .synced-test, ...
 $(VENV)/.synced-%: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --editable '.$(if $(filter base,$*),,[$*])'
 	touch $@
