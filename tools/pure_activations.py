@@ -3,6 +3,7 @@
 python tools/pure_activations.py                  PURe-ResNet272
 python tools/pure_activations.py --depth 110      another depth, 6n + 2
 python tools/pure_activations.py --no-norm        without batch norms in the branches
+python tools/pure_activations.py --relu           with the ReLU after the addition
 python tools/pure_activations.py --host           the ResNet itself, to compare with
 
 Takes 8 pictures of normal noise, 3×32×32, through a network in training mode, with a cross-entropy
@@ -72,13 +73,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Activations of an untrained PURe network.")
     parser.add_argument("--depth", type=int, default=272, help="6n + 2")
     parser.add_argument("--no-norm", action="store_true", help="no batch norms in the branches")
+    parser.add_argument("--relu", action="store_true", help="the ReLU after the addition stays")
     parser.add_argument("--host", action="store_true", help="the ResNet itself")
     parser.add_argument("--seed", type=int, default=0, help="of weights and pictures")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     model = resnet(arguments.depth, 10)
     if not arguments.host:
-        model = to_pure(model, PUReOptions(norm=not arguments.no_norm))
+        options = PUReOptions(norm=not arguments.no_norm, outer_relu=arguments.relu)
+        model = to_pure(model, options)
     print(table(statistics(model, arguments.seed)))
     print(f"exponents held: {guarded_values(model)}")
 

@@ -255,7 +255,7 @@ class ResNet(nn.Module):
         size: int = 32,
         norm: bool = True,
         bias: bool = True,
-        outer_relu: bool = True,
+        outer_relu: bool = False,
     ) -> None:
         super().__init__()
         require_at_least(1, size=size)

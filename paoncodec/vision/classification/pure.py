@@ -49,15 +49,15 @@ class PUReOptions:
         bias: whether each output of a product unit has a learned factor. The paper does not say;
             with them all its numbers of parameters are met, without them PURe-ResNet272 has 4.35 M
             and not 4.36 M.
-        outer_relu: whether the ReLU after the addition stays. The paper removes those *inside* the
-            branch, so the default is that it does.
+        outer_relu: whether the ReLU after the addition stays. The paper speaks of removing those
+            *inside* the branch; without this one PURe-ResNet20 learns better (docs/pure.md).
         keep_convolutions: whether the branch's other convolutions and norms keep their weights, or
             are drawn anew. Shortcuts, and all outside the blocks, always keep theirs.
     """
 
     norm: bool = True
     bias: bool = True
-    outer_relu: bool = True
+    outer_relu: bool = False
     keep_convolutions: bool = True
 
 

@@ -142,13 +142,13 @@ def test_options_make_networks_that_work(options: dict) -> None:
     assert again.classes == ("a", "b", "c")
 
 
-@pytest.mark.parametrize("options", [{"bias": False}, {"norm": False}, {"outer_relu": False}])
+@pytest.mark.parametrize("options", [{"bias": False}, {"norm": False}, {"outer_relu": True}])
 def test_options_of_product_units(options: dict) -> None:
     model = build("pure-resnet20", {**options, "size": 16}).eval()
     units = [m for m in model.modules() if isinstance(m, ProductUnit2d)]
     assert {unit.bias is not None for unit in units} == {options.get("bias", True)}
     blocks = [m for m in model.modules() if isinstance(m, PUReBasicBlock)]
-    assert {block.outer_relu for block in blocks} == {options.get("outer_relu", True)}
+    assert {block.outer_relu for block in blocks} == {options.get("outer_relu", False)}
     normed = {isinstance(block.bn2, nn.BatchNorm2d) for block in blocks}
     assert normed == {options.get("norm", True)}
     again = ResNet(**model.config).eval()

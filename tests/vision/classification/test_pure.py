@@ -112,9 +112,9 @@ def test_a_basic_block_is_the_formula() -> None:
     x = images(2, 64, 12, 12)
     with torch.no_grad():
         branch = block.bn2(block.conv2(block.bn1(block.conv1(x))))
-        assert torch.equal(block(x), F.relu(branch + block.downsample(x)))
-        block.outer_relu = False
         assert torch.equal(block(x), branch + block.downsample(x))
+        block.outer_relu = True
+        assert torch.equal(block(x), F.relu(branch + block.downsample(x)))
 
 
 def test_a_bottleneck_is_the_formula() -> None:
@@ -126,6 +126,8 @@ def test_a_bottleneck_is_the_formula() -> None:
     with torch.no_grad():
         inner = block.bn2(block.conv2(block.bn1(block.conv1(x))))
         branch = block.bn3(block.conv3(inner))
+        assert torch.equal(block(x), branch + block.downsample(x))
+        block.outer_relu = True
         assert torch.equal(block(x), F.relu(branch + block.downsample(x)))
 
 
@@ -169,11 +171,11 @@ def test_statistics_behind_a_unit_begin_anew() -> None:
 
 def test_norms_may_go() -> None:
     host = torchvision.models.resnet50(num_classes=4)
-    made = to_pure(host, PUReOptions(norm=False, outer_relu=False))
+    made = to_pure(host, PUReOptions(norm=False, outer_relu=True))
     for name, module in made.named_modules():
         if isinstance(module, nn.BatchNorm2d):
             assert name == "bn1" or "downsample" in name
-    assert made.layer1[0].outer_relu is False
+    assert made.layer1[0].outer_relu is True
     assert made.eval()(images(1, 3, 64, 64)).isfinite().all()
 
 
