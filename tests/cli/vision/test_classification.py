@@ -226,13 +226,16 @@ def test_galaxies_from_the_file_to_the_table(run, tmp_path: Path) -> None:
     outcome = run("vision", "table", *results, *runs)
     assert outcome.exit_code == 0, outcome.stderr
     heads, _, row = outcome.stdout.decode().splitlines()
-    assert "| accuracy at 255 photons, % | drop at 255 photons, % |" in heads
+    assert "| accuracy at 255 photons, % |" in heads
     assert "T80, s" in heads
     assert "| pure-resnet20 | galaxy10.h5 | 2 | " in row
     assert " ± " in row
     [made] = json.loads(run("vision", "table", *results, *runs, "--json").stdout)
     assert made["accuracy"]["runs"] == 2
-    assert "drop" in made["noisy"]["255"]
+    # After four steps it may be that none is right, and there is nothing to drop from.
+    right = made["accuracy"]["mean"] > 0
+    assert (made["noisy"]["255"]["drop"] is not None) == right
+    assert ("| drop at 255 photons, % |" in heads) == right
 
 
 def test_damaged_galaxies_are_named(run, tmp_path: Path) -> None:
