@@ -40,6 +40,12 @@ class Kind:
     places: Callable[[Places, Places], dict[str, Any]]
     make: Callable[[Mapping[str, Any]], tuple[Task, str]]
 
+    def has(self, saved: Mapping[str, Any]) -> bool:
+        """Whether the settings of a run are of this task."""
+        from paoncodec.training.settings import read_preset
+
+        return read_preset(self.package, self.preset).keys() <= saved.keys()
+
 
 def settings_of(
     kind: Kind, saved: dict[str, Any] | None, preset: str | None, given: dict[str, Any]

@@ -172,6 +172,8 @@ def train(
     given.update(kind.places(data, validation))
     run = RunDirectory(out, resume=resume)
     saved = run.load_config() if resume else None
+    if saved is not None and not kind.has(saved):
+        raise UsageError(f"{out}: holds a run of another task than {task}")
     with listening() as left_out:
         made, about = kind.make(settings_of(kind, saved, preset, given))
     again = f"paoncodec vision train --task {task} --out {shlex.quote(out)} --resume"

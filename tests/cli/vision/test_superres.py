@@ -76,6 +76,10 @@ def test_a_run_goes_on(run, begun: Path) -> None:
     assert outcome.exit_code == 0, outcome.stderr
     assert json.loads(outcome.stdout)["steps"] == 3
     assert "resumed at step 2 of 3" in outcome.stderr
+    for task in ("classification", "segmentation"):
+        outcome = run("vision", "train", "--task", task, "--out", begun, "--resume")
+        assert outcome.exit_code == 2
+        assert f"holds a run of another task than {task}" in outcome.line
 
 
 def test_a_run_does_not_change_its_network(run, begun: Path) -> None:
