@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from paoncodec.errors import UsageError
-from paoncodec.images.crops import EpochOrder, split
+from paoncodec.images.crops import EpochOrder
 from paoncodec.vision.segmentation.inference import AXES, WINDOW, normalised
 from paoncodec.vision.segmentation.volumes import (
     Volume,
@@ -269,7 +269,16 @@ def _cut(
 def split_cases(
     cases: Sequence[Case], fraction: float
 ) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
-    """Cases to train on and cases held out, by a hash of their names (:func:`.crops.split`)."""
-    by_path = {case.image: case for case in cases}
-    training, held_out = split(list(by_path), fraction)
-    return tuple(by_path[path] for path in training), tuple(by_path[path] for path in held_out)
+    """Cases to train on and cases held out, drawn at random once and for all seeds.
+
+    Args:
+        cases: two at least, or none is held out; what is drawn does not depend on their order.
+        fraction: share to hold out, in (0, 1), rounded to whole cases; one at least is on each
+            side.
+    """
+    order = sorted(range(len(cases)), key=lambda number: cases[number].image.name)
+    count = min(max(1, round(fraction * len(cases))), len(cases) - 1)
+    drawn = np.random.default_rng(0).permutation(len(cases))[:count]
+    held_out = {order[place] for place in drawn}
+    training = tuple(case for number, case in enumerate(cases) if number not in held_out)
+    return training, tuple(cases[number] for number in sorted(held_out))

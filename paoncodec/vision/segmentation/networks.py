@@ -42,8 +42,7 @@ class ResUNet(nn.Module):
         depths: residual blocks of each level, on the way down and again on the way up.
         norm: of the blocks, one of :data:`NORMS`.
         pure: whether blocks are PURe (:func:`.to_pure`).
-        bias, outer_relu: of PURe blocks (:class:`.PUReOptions`). The ReLU stays here: with it
-            PURe-ResUNet comes out ahead on phantoms (docs/pure.md).
+        bias, outer_relu: of PURe blocks (:class:`.PUReOptions`).
 
     Raises:
         ValueError: a value is out of range.
@@ -58,7 +57,7 @@ class ResUNet(nn.Module):
         norm: str = "batch",
         pure: bool = False,
         bias: bool = True,
-        outer_relu: bool = True,
+        outer_relu: bool = False,
     ) -> None:
         super().__init__()
         require_at_least(2, classes=classes, levels=len(widths))

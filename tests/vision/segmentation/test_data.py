@@ -12,6 +12,7 @@ import torch
 
 from paoncodec.errors import ImageError, UsageError
 from paoncodec.vision.segmentation.data import (
+    Case,
     Slices,
     SliceSpec,
     read_cases,
@@ -106,12 +107,24 @@ def test_samples_are_functions_of_their_number(phantoms: Path) -> None:
     assert not torch.equal(first[0][0], slices(phantoms, seed=1)[0][0])
 
 
-def test_cases_are_held_out_by_name(phantoms: Path) -> None:
-    cases = read_cases(phantoms).training
-    training, held_out = split_cases(cases, 0.25)
-    assert set(training) | set(held_out) == set(cases)
-    assert held_out
-    assert training
+@pytest.mark.parametrize(("fraction", "count"), [(0.1, 2), (0.25, 6), (0.001, 1), (0.999, 23)])
+def test_a_share_of_the_cases_is_held_out(fraction: float, count: int) -> None:
+    cases = [Case(Path(f"{name:04}.nii.gz"), Path("labels.nii.gz")) for name in range(24)]
+    training, held_out = split_cases(cases, fraction)
+    assert len(held_out) == count
+    assert sorted((*training, *held_out), key=lambda case: case.name) == cases
+    other = split_cases(cases[::-1], fraction)
+    assert set(other[1]) == set(held_out)
+    assert other[0] == training[::-1]
+
+
+def test_a_single_case_is_not_held_out(phantoms: Path) -> None:
+    case = read_cases(phantoms).training[:1]
+    assert split_cases(case, 0.5) == (case, ())
+    assert split_cases((), 0.5) == ((), ())
+
+
+def test_slices_of_no_cases_are_refused() -> None:
     with pytest.raises(UsageError, match="no cases"):
         Slices((), 2, SliceSpec(8))
 
