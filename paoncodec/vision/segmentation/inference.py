@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -135,8 +136,12 @@ def _zeros_in(path: Path, shape: tuple[int, ...]) -> Values:
     """A file of zeros, mapped into memory. All its room on the disk is taken first where the system
     can do that: a disk that is found full in the middle ends the process by a signal."""
     size = 4 * math.prod(shape)
-    with path.open("wb") as file:
+    with path.open("w+b") as file:  # where file systems cannot, libc may read and write
         file.truncate(size)
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
     return np.memmap(path, np.float32, "r+", shape=shape)

@@ -77,6 +77,15 @@ def test_the_file_has_its_room_before_it_is_used(model, values, monkeypatch, tmp
             assert 512 * file.stat().st_blocks >= large.nbytes
 
 
+def test_a_file_system_may_not_take_room_ahead(model, values, monkeypatch) -> None:
+    def unknown(*words: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    expected = segment(model, values)
+    monkeypatch.setattr(os, "posix_fallocate", unknown, raising=False)
+    np.testing.assert_array_equal(segment(model, values, memory=0), expected)
+
+
 def test_a_full_disk_is_said(model, values, monkeypatch, tmp_path) -> None:
     def full(*words: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
