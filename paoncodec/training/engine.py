@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from paoncodec.errors import UsageError, WeightsError
-from paoncodec.training.changes import Change, check_changes
+from paoncodec.training.changes import Change, check_changes, find_changes
 from paoncodec.training.learner import Learner
 from paoncodec.training.loading import Loaded, listening, load
 from paoncodec.training.processes import Processes
@@ -27,6 +27,12 @@ from paoncodec.training.task import Task
 
 #: Steps between lines of the metrics.
 LOG_EVERY = 50
+
+
+def _network_of(task: Task) -> dict[str, Any]:
+    """What the task's network was built with, where it says so; JSON-ready."""
+    config: Any = getattr(task.model, "config", {})
+    return dict(config) if isinstance(config, Mapping) else asdict(config)
 
 
 class TrainingDiverged(TrainingStopped):
@@ -160,6 +166,7 @@ class Trainer:
                 "best": self.best,
                 "drops": self.drops,
                 "counted": self.counted,
+                "network": _network_of(self.task),
                 "no_better": self._no_better,
                 "seconds": self.seconds,
                 **self.learner.state(),
@@ -196,6 +203,11 @@ class Trainer:
         self.changes = check_changes(
             saved, self.task.describe(), self.task.may_change, str(self.run.path)
         )
+        # Settings that are not given are not in config.json: their defaults are in the network.
+        for change in find_changes(state.get("network", {}), _network_of(self.task)):
+            raise UsageError(
+                f"{self.run.path} was begun with another network: {change}; begin a new run"
+            )
         if state["step"] > self.config.steps:
             raise UsageError(
                 f"steps {self.config.steps}: the run has done {state['step']} already; give more"
@@ -288,7 +300,8 @@ class Trainer:
             for name in self.task.counts:
                 self.counted[name] = self.counted.get(name, 0.0) + figures[name]
             if self.in_a_row:
-                record.skipped(self.step, self.skipped)
+                record.skipped(self.step, self.skipped, self.counted)
+                self.counted = {}
             elif self.step % LOG_EVERY == 0 or self.step == self.config.steps:
                 rate = self._rate_factor(self.step - 1)
                 record.training(self.step, self.seconds, {**figures, **self.counted}, rate)

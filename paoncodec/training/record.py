@@ -40,9 +40,9 @@ class Record:
         with writing(self._run.board_folder):
             self._board.figures("training", step, {**figures, "rate_factor": rate})
 
-    def skipped(self, step: int, skipped: int) -> None:
+    def skipped(self, step: int, skipped: int, counted: Mapping[str, float]) -> None:
         """A step that changed nothing; ``skipped`` counts those so far."""
-        self._run.log({"step": step, "skipped": skipped})
+        self._run.log({"step": step, "skipped": skipped, **counted})
 
     def validation(
         self,

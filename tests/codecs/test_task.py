@@ -506,6 +506,7 @@ def assert_same_run(run: RunDirectory, other: RunDirectory) -> None:
     assert b is not None
     a.pop("seconds")
     b.pop("seconds")
+    assert a.pop("network") == b.pop("network")
     torch.testing.assert_close(a, b, rtol=0, atol=0)
     assert without_time(run) == without_time(other)
     assert len(run.records()) == 6 + 3  # steps and validations

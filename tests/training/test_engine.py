@@ -370,8 +370,9 @@ def test_what_is_counted_is_added_up_from_line_to_line(
         again = Trainer(task, RunDirectory(tmp_path / "run", resume=True), listen)
         assert again.fit()
     assert heard == [4] * 10
-    # Step 8 was skipped: it has no line, and is counted in the next.
-    assert {r["step"]: r["seen"] for r in run.records() if "seen" in r} == {4: 16, 10: 24}
+    # Steps 2 and 8 are skipped, and have lines that say so.
+    lines = {r["step"]: r["seen"] for r in run.records() if "seen" in r}
+    assert lines == {2: 8, 4: 8, 8: 16, 10: 8}
 
 
 def test_a_longer_run_stretches_the_schedule(toy: type[Any], tmp_path: Path) -> None:
@@ -409,6 +410,21 @@ def test_other_settings_are_refused_and_the_run_is_left_alone(
     with pytest.raises(UsageError, match=r"rate was 0.1, now 0.2; train\.seed was 0, now 1;"):
         Trainer(toy(config(seed=1), rate=0.2), RunDirectory(run.path, resume=True))
     assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
+
+
+def test_a_network_of_another_form_is_refused(toy: type[Any], tmp_path: Path) -> None:
+    """Options that settings leave out, and that change no weight's shape."""
+
+    def begun(relu: bool) -> Any:
+        task = toy(config())
+        task.model.config = {"relu": relu, "widths": (1, 2)}
+        return task
+
+    Trainer(begun(True), RunDirectory(tmp_path / "run")).fit()
+    again = RunDirectory(tmp_path / "run", resume=True)
+    assert Trainer(begun(True), again).step == 10
+    with pytest.raises(UsageError, match="another network: relu was true, now false; begin a new"):
+        Trainer(begun(False), again)
 
 
 def test_settings_are_free_until_there_is_a_checkpoint(toy: type[Any], tmp_path: Path) -> None:
