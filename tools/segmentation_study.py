@@ -132,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="of PURe-ResUNet, such as outer_relu=false, repeatable",
+        help="of PURe-ResUNet, such as outer_relu=true, repeatable",
     )
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--threads", type=int, default=1)

@@ -35,7 +35,7 @@ def _options(texts: tuple[str, ...]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals):
-            raise UsageError(f"--option {text}: give NAME=VALUE, such as outer_relu=false")
+            raise UsageError(f"--option {text}: give NAME=VALUE, such as outer_relu=true")
         try:
             found[name] = json.loads(value)
         except ValueError:
@@ -70,7 +70,7 @@ def _options(texts: tuple[str, ...]) -> dict[str, Any]:
     multiple=True,
     callback=lambda _, __, texts: _options(texts),
     metavar="NAME=VALUE",
-    help="Of the network, as `build` of the task takes it in Python: outer_relu=false, "
+    help="Of the network, as `build` of the task takes it in Python: outer_relu=true, "
     "widths=[16,32,64]; repeatable.",
 )
 @click.option(

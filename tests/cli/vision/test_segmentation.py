@@ -66,6 +66,34 @@ def test_a_run_keeps_its_settings_and_goes_on(run, begun: Path) -> None:
     assert "cases: 1 to train on, 1 to validate on" in outcome.stderr
 
 
+def test_amos_by_the_papers_preset(run, phantoms: Path, tmp_path: Path) -> None:
+    """The layout of AMOS with its names, MR among them, and the recipe in float16."""
+    folder = shutil.copytree(phantoms, tmp_path / "amos22")
+    text = (folder / "dataset.json").read_text()
+    for place, number in enumerate((1, 499, 8, 507)):
+        text = text.replace(f"phantom_{place:04}", f"amos_{number:04}")
+        for path in list(folder.rglob(f"phantom_{place:04}.nii.gz")):
+            path.rename(path.with_name(f"amos_{number:04}.nii.gz"))
+    (folder / "dataset.json").write_text(text)
+    words = ("--preset", "paper", "--epochs", 0.05, "--crop", 16, "--workers", 0, "--seed", 1)
+    words += ("--option", "widths=[4,8]", "--option", "depths=[1,1]")
+    results = []
+    for network in ("resunet", "pure-resunet"):
+        out = tmp_path / network
+        train = ("vision", "train", *TASK, "--network", network, "--data", folder, "--out", out)
+        outcome = run(*train, *words)
+        assert outcome.exit_code == 0, outcome.stderr
+        assert json.loads((out / "config.json").read_text())["train"]["precision"] == "float16"
+        results.append(tmp_path / f"{network}.json")
+        measure = ("vision", "eval", *TASK, "--images", folder, "--json", results[-1])
+        against = ("--against", results[0]) if len(results) > 1 else ()
+        outcome = run(*measure, "--model", out / "best.safetensors", *against)
+        assert outcome.exit_code == 0, outcome.stderr
+    made = json.loads(results[1].read_text())
+    assert [case["case"] for case in made["cases"]] == ["amos_0008"]
+    assert made["against"]["mdice"]["difference"]["cases"] == 1
+
+
 def test_options_of_the_network(run, phantoms: Path, tmp_path: Path) -> None:
     train = ("vision", "train", *TASK, "--data", phantoms, *SHORT, "--out")
     sizes = ("--option", "widths=[4,8]", "--option", "depths=[1, 1]", "--option", "norm=instance")
