@@ -99,7 +99,7 @@ class CropDataset(Dataset[torch.Tensor]):
         self.spec = spec or CropSpec()
         self._cache: dict[int, npt.NDArray[np.uint8]] = {}
         self._cached_bytes = 0
-        self._unusable: set[int] = set()
+        self._unusable: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -132,12 +132,13 @@ class CropDataset(Dataset[torch.Tensor]):
             try:
                 pixels = self._read(self.paths[picture])
             except ImageError as error:
-                self._unusable.add(picture)
+                self._unusable[picture] = str(error)
                 warnings.warn(f"picture left out: {error}", PictureLeftOut, stacklevel=2)
                 continue
             self._keep(picture, pixels)
             return pixels
-        raise ImageError(f"none of the {len(self)} pictures can be used")
+        first = self._unusable[wanted]
+        raise ImageError(f"none of the {len(self)} pictures can be used; one of them: {first}")
 
     def _read(self, path: Path) -> npt.NDArray[np.uint8]:
         pixels = read_image(path)

@@ -52,6 +52,7 @@ _WITH_METADATA = ("PNG", "TIFF", "WEBP", "JPEG")
 # A segment of a JPEG has 65533 bytes, with what it begins with.
 _JPEG_LIMITS = {"exif": 65533 - 6, "xmp": 65533 - 29}
 _XMP_TAG, _ICC_TAG = 700, 34675
+_LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # of libjpeg and of the format
 #: Where an ICC profile names the colour space of the samples (ICC.1, 7.2).
 _ICC_SPACE = slice(16, 20)
 
@@ -124,15 +125,24 @@ def pillow_info(metadata: Metadata) -> dict[str, bytes]:
     return {names[kind]: data for kind, data in metadata.items().items()}
 
 
-def check_format(format: str, *, channels: int = 1, depth: int = 8, alpha: bool = False) -> None:
+def check_format(
+    format: str,
+    *,
+    channels: int = 1,
+    depth: int = 8,
+    alpha: bool = False,
+    sides: tuple[int, int] = (1, 1),
+) -> None:
     """Make sure that a format can be written, and that it holds a picture.
 
     Args:
         format: by its usual suffix without the dot, one of `FORMATS`; case does not matter.
         channels, depth, alpha: 1 (grey) or 3, bits per sample, and whether there is transparency.
+        sides: of the picture, pixels.
 
     Raises:
         UsageError: it cannot; the message says which formats can.
+        ImageError: the picture is too large for it.
     """
     options = _SAVE_OPTIONS.get(format.lower())
     if options is None:
@@ -146,6 +156,13 @@ def check_format(format: str, *, channels: int = 1, depth: int = 8, alpha: bool 
     if depth == 16 and name not in _WITH_16_BITS:
         raise UsageError(
             f"{name} holds 8 bits per sample: write this 16-bit picture as png or tiff"
+        )
+    most = _LARGEST_SIDE.get(name)
+    if most is not None and max(sides) > most:
+        height, width = sides
+        raise ImageError(
+            f"a picture of {width}x{height} cannot be saved as {format}: {name} ends at {most} "
+            "pixels a side"
         )
     if format.lower() == "pgm" and channels > 1:
         raise UsageError("a .pgm file holds grey only: write a colour picture as ppm or png")
@@ -165,11 +182,13 @@ def picture_bytes(picture: Picture, format: str = "png") -> bytes:
         UsageError: another format, or one that holds no such picture.
         ImageError: the format cannot hold a picture of this size.
     """
+    height, width, channels = picture.samples.shape
     check_format(
         format,
-        channels=picture.samples.shape[2],
+        channels=channels,
         depth=picture.depth,
         alpha=picture.alpha is not None,
+        sides=(height, width),
     )
     options = _SAVE_OPTIONS[format.lower()]
     name = options["format"]
@@ -182,8 +201,7 @@ def picture_bytes(picture: Picture, format: str = "png") -> bytes:
         image = to_pil(Picture(picture.samples, picture.alpha))
         buffer = io.BytesIO()
         image.save(buffer, **options, **_pillow_options(metadata, name))
-    except (OSError, ValueError) as error:  # WebP ends at 16383 pixels a side
-        height, width, _ = picture.samples.shape
+    except (OSError, ValueError) as error:
         size = f"{width}x{height}"
         raise ImageError(f"a picture of {size} cannot be saved as {format}: {error}") from error
     return buffer.getvalue()

@@ -277,7 +277,7 @@ def test_a_folder_of_files_that_are_no_pictures_is_a_bad_image(run, pictures, tm
     assert (outcome.exit_code, outcome.stdout) == (3, b"")
     *named, last = outcome.stderr.splitlines()
     assert len(named) == 2  # the third validates
-    assert re.fullmatch(r"paoncodec: none of the 2 pictures can be used", last)
+    assert re.match(r"paoncodec: none of the 2 pictures can be used; one of them: .*\.png: ", last)
     (folder / "notes.txt").touch()
     for number in range(3):
         (folder / f"{number}.png").unlink()

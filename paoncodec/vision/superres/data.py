@@ -33,8 +33,7 @@ class PatchSpec:
         augment: mirror, turn by quarters of a circle and shuffle the channels at random.
         noise: signal-to-noise ratio of what is added to the low-resolution patch in [-1, 1], dB;
             None: nothing.
-        least: pictures from which no low-resolution patch of this side can be cut are left out;
-            0: ``size``. Patches of those between the two are continued by reflection.
+        small: whether pictures smaller than a patch are continued by reflection, and not left out.
         shrink, seed, cache_bytes: as for :class:`.CropSpec`.
     """
 
@@ -42,7 +41,7 @@ class PatchSpec:
     size: int
     augment: bool = True
     noise: float | None = None
-    least: int = 0
+    small: bool = False
     shrink: tuple[float, float] | None = None
     seed: int = 0
     cache_bytes: int = 0
@@ -51,7 +50,7 @@ class PatchSpec:
         """How the high-resolution crop is cut, with what the kernel of the reduction sees around
         the patch."""
         side = self.scale * (self.size + 2 * KERNEL_REACH)
-        least = self.scale * (self.least or self.size)
+        least = 1 if self.small else self.scale * self.size
         return CropSpec(side, self.augment, self.shrink, self.seed, self.cache_bytes, least)
 
 

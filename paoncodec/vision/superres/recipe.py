@@ -191,7 +191,7 @@ class SuperResTask:
                 self.scale,
                 config.validation_crop,
                 augment=False,
-                least=config.crop,
+                small=True,
                 shrink=config.shrink,
             )
             pairs = PatchPairs(self.validation, spec)

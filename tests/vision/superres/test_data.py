@@ -94,9 +94,19 @@ def test_a_picture_smaller_than_a_patch_is_left_out(tmp_path: Path) -> None:
     Image.new("RGB", (40, 31)).save(tmp_path / "small.png")
     with (
         pytest.warns(PictureLeftOut, match=r"small\.png: 40x31 pixels, needs 32 a side"),
-        pytest.raises(ImageError, match="none of the 1 pictures can be used"),
+        pytest.raises(
+            ImageError,
+            match=r"none of the 1 pictures can be used; one of them: .*small\.png: 40x31",
+        ),
     ):
         PatchPairs(tmp_path, PatchSpec(4, 8))[0]
+
+
+def test_a_small_picture_held_out_is_continued(tmp_path: Path) -> None:
+    Image.new("RGB", (5, 3), (10, 20, 30)).save(tmp_path / "tiny.png")
+    low, high = PatchPairs(tmp_path, PatchSpec(4, 8, augment=False, small=True))[0]
+    assert (low.shape, high.shape) == ((3, 8, 8), (3, 32, 32))
+    assert (high == high[:, :1, :1]).all()
 
 
 def test_what_the_kernel_sees_around_a_patch_may_be_missing(tmp_path: Path) -> None:
