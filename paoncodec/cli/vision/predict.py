@@ -133,8 +133,14 @@ def _enlarge(
     form = "png" if output == STREAM else Path(output).suffix[1:]
     with noting() as notes:
         picture = read_picture(source)
-        channels, transparent = picture.samples.shape[2], picture.alpha is not None
-        check_format(form, channels=channels, depth=picture.depth, alpha=transparent)
+        height, width, channels = picture.samples.shape
+        check_format(
+            form,
+            channels=channels,
+            depth=picture.depth,
+            alpha=picture.alpha is not None,
+            sides=(network.scale * height, network.scale * width),
+        )
         begun = perf_counter()
         large = enlarge(network, picture, tile or TILE, HALO if halo is None else halo)
         seconds = perf_counter() - begun

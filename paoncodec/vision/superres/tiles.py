@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from paoncodec.errors import ImageError, UsageError
 from paoncodec.images import Picture, Samples, to_samples
@@ -24,17 +25,26 @@ HALO = 16
 def enlarge(model: SuperResNet, picture: Picture, tile: int = TILE, halo: int = HALO) -> Picture:
     """A picture as many times larger as the model's scale, of the same depth, with its metadata.
 
-    Its transparency goes through the network as a grey picture does; one that is the same
-    everywhere stays so. Arguments and errors are those of :func:`upscale`.
+    Its transparency goes through the network as a grey picture does, and is kept between the least
+    and the largest value around each pixel: what is opaque stays so. Arguments and errors are those
+    of :func:`upscale`.
     """
-    alpha = None
-    if picture.alpha is not None:
-        level = picture.alpha.flat[0]
-        sides = [model.scale * side for side in picture.alpha.shape]
-        alpha = np.full(sides, level, picture.alpha.dtype)
-        if (picture.alpha != level).any():
-            alpha = upscale(model, picture.alpha[:, :, np.newaxis], tile, halo)[:, :, 0]
+    alpha = None if picture.alpha is None else _alpha(model, picture.alpha, tile, halo)
     return Picture(upscale(model, picture.samples, tile, halo), alpha, picture.metadata)
+
+
+def _alpha(model: SuperResNet, alpha: Samples, tile: int, halo: int) -> Samples:
+    """(H, W) → (scale·H, scale·W)."""
+    values = torch.from_numpy(alpha.astype(np.float32))[None]
+    most = F.max_pool2d(values, 3, 1, 1)[0].numpy()
+    least = -F.max_pool2d(-values, 3, 1, 1)[0].numpy()
+    low, high = (
+        bound.astype(alpha.dtype).repeat(model.scale, 0).repeat(model.scale, 1)
+        for bound in (least, most)
+    )
+    if (low == high).all():
+        return low
+    return upscale(model, alpha[:, :, np.newaxis], tile, halo)[:, :, 0].clip(low, high)
 
 
 def upscale(model: SuperResNet, pixels: Samples, tile: int = TILE, halo: int = HALO) -> Samples:

@@ -163,11 +163,17 @@ def test_wrong_words_of_prediction(run, pictures: Path, weights: Path, tmp_path:
     text = tmp_path / "text.png"
     text.write_text("no picture")
     Image.new("RGBA", (4, 4)).save(tmp_path / "clear.png")
+    Image.new("RGB", (8192, 1)).save(tmp_path / "wide.png")
     for words, code, said in (
         ([photo, "--model", text, "-o", out], 5, "not weights"),
         ([text, "--model", weights, "-o", out], 3, "not a picture"),
         ([tmp_path / "clear.png", "--model", weights, "-o", tmp_path / "a.jpg"], 2, "transparency"),
         ([photo, "--model", weights, "-o", tmp_path / "big.gif"], 2, "must be one of png"),
+        (
+            [tmp_path / "wide.png", "--model", weights, "-o", tmp_path / "a.webp"],
+            3,
+            "ends at 16383",
+        ),
         ([photo, "--model", weights, "-o", out, "--scale", 2], 2, "give one of them"),
     ):
         outcome = run("vision", "predict", *TASK, *words)

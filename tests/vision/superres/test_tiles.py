@@ -59,11 +59,20 @@ def test_transparency_goes_with_the_colours(tiny) -> None:
     metadata = Metadata(icc=b"profile")
     made = enlarge(tiny, Picture(samples, alpha, metadata))
     assert np.array_equal(made.samples, upscale(tiny, samples))
-    assert np.array_equal(made.alpha, upscale(tiny, alpha[:, :, None])[:, :, 0])
+    assert made.alpha.shape == (18, 14)
+    assert (made.alpha != alpha.repeat(2, 0).repeat(2, 1)).any()
     assert made.metadata is metadata
     assert enlarge(tiny, Picture(samples)).alpha is None
     even = enlarge(tiny, Picture(samples, np.full((9, 7), 128, np.uint8)))
     assert np.array_equal(even.alpha, np.full((18, 14), 128))
+
+
+def test_what_is_opaque_or_clear_stays_so(tiny) -> None:
+    alpha = np.zeros((12, 12), np.uint8)
+    alpha[:, 6:] = 255
+    made = enlarge(tiny, Picture(picture(12, 12), alpha)).alpha
+    assert not made[:, :10].any()
+    assert (made[:, 14:] == 255).all()
 
 
 def test_grey_stays_grey(tiny) -> None:
