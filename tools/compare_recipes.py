@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _documents import markdown_table
 from pytorch_optimizer import SOAP, Muon
 
 from paoncodec.codecs.recipe import CodecRecipe
@@ -187,8 +188,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         ]
         for o in sorted(outcomes, key=lambda outcome: outcome.loss)
     ]
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(head, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

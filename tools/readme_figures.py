@@ -11,40 +11,32 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from _documents import markdown_table, settle, with_part
+
 from paoncodec.api import DEFAULT_MODEL
 from paoncodec.zoo import WeightsCard, list_cards
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "README.md"
-BEGIN = "<!-- figures -->\n"
-END = "<!-- /figures -->\n"
 _FIGURES = {"images": "pictures", "bytes": "bytes in all", "bpp": "bpp", "psnr": "PSNR, dB"}
 _GAINS = {"jpeg_gain_db": "dB over JPEG", "webp_gain_db": "dB over WebP"}
 
 
 def refreshed(text: str, cards: Sequence[WeightsCard]) -> str:
     """The document with the cards' figures; ValueError if a marker is missing."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"markers {BEGIN.strip()} and {END.strip()} must both be there, in order")
     default_first = sorted(cards, key=lambda card: card.name != DEFAULT_MODEL)
-    content = "\n".join(_section(card) for card in default_first)
-    return f"{before}{BEGIN}{content}{END}{after}"
+    return with_part(text, "figures", "\n".join(_section(card) for card in default_first))
 
 
 def _section(card: WeightsCard) -> str:
     columns = {**_FIGURES, **_GAINS}
     rows = [
-        f"| {' | '.join(['set', *columns.values()])} |",
-        f"|{' --- |' * (len(columns) + 1)}",
-        *(
-            f"| {' | '.join([name, *(_number(key, figures) for key in columns)])} |"
-            for name, figures in card.results.items()
-        ),
+        [name, *(_number(key, figures) for key in columns)]
+        for name, figures in card.results.items()
     ]
+    table = markdown_table(["set", *columns.values()], rows)
     return (
         f"`{card.name}`, {_rates(card)}, {card.steps} steps ({card.minutes:.0f} minutes) on "
-        f"{card.data}:\n\n" + "\n".join(rows) + "\n\nTrained and measured by\n\n"
+        f"{card.data}:\n\n{table}\n\nTrained and measured by\n\n"
         f"```\n{card.command}\n{card.measured_by}\n```\n"
         + (f"\n{card.note}\n" if card.note else "")
     )
@@ -71,15 +63,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Refresh the results in the README.")
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 if stale")
     arguments = parser.parse_args()
-    text = DOCUMENT.read_text(encoding="utf-8")
-    fresh = refreshed(text, list_cards())
-    if fresh == text:
-        return 0
-    if arguments.check:
-        print(f"{DOCUMENT.name}: stale, run tools/readme_figures.py", file=sys.stderr)
-        return 1
-    DOCUMENT.write_text(fresh, encoding="utf-8")
-    return 0
+    fresh = refreshed(DOCUMENT.read_text(encoding="utf-8"), list_cards())
+    return settle(DOCUMENT, fresh, arguments.check)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from _documents import markdown_table, settle, with_part
 from PIL import Image, PngImagePlugin
 
 from paoncodec.errors import UsageError
@@ -32,8 +33,6 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "README.md"
 RESULTS = ROOT / "docs" / "results"
 PLOT = ROOT / "docs" / "images" / "kodak.png"
-BEGIN = "<!-- kodak -->\n"
-END = "<!-- /kodak -->\n"
 #: What all rates are held against.
 ANCHOR = "jpeg"
 #: Published curves that stand beside what was measured.
@@ -69,7 +68,7 @@ def section(measured: Sequence[Result], published: Sequence[Result]) -> str:
     head += [f"BD-rate of `{model.name}` to it" for model in models]
     rows = [_codec_row(result, anchor, models, limits) for result in order]
     text = f"BD-rates over {low:.2f} to {high:.2f} dB, which all curves cover:\n\n"
-    tables = [text + _table(head, rows)]
+    tables = [text + markdown_table(head, rows)]
     for model in models:
         tables.append(f"`{model.name}`, point by point:\n\n{_points(model)}")
     return "\n\n".join(tables) + "\n"
@@ -154,21 +153,7 @@ def _points(model: Result) -> str:
         [format(value, spec) for value, spec in zip(point, digits, strict=True)]
         for point in zip(*columns, strict=True)
     ]
-    return _table(head, rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def refreshed(text: str, content: str) -> str:
-    """The document with the tables; ValueError if a marker is missing."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"markers {BEGIN.strip()} and {END.strip()} must both be there, in order")
-    return f"{before}{BEGIN}{content}{END}{after}"
+    return markdown_table(head, rows)
 
 
 def plot_of(results: Sequence[Result]) -> bytes:
@@ -205,15 +190,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     published = [load_result(anchor_file(name)) for name in PUBLISHED]
     everything = [*measured, *published]
     text = DOCUMENT.read_text(encoding="utf-8")
-    fresh = refreshed(text, section(measured, published))
+    fresh = with_part(text, "kodak", section(measured, published))
+    code = settle(DOCUMENT, fresh, arguments.check)
+    if is_drawn_of(PLOT, everything):
+        return code
     if arguments.check:
-        if fresh == text and is_drawn_of(PLOT, everything):
-            return 0
-        print(f"{DOCUMENT.name} or its plot: stale, run tools/readme_kodak.py", file=sys.stderr)
+        print(f"{PLOT}: stale, run {sys.argv[0]}", file=sys.stderr)
         return 1
-    DOCUMENT.write_text(fresh, encoding="utf-8")
     PLOT.write_bytes(plot_of(everything))
-    return 0
+    return code
 
 
 if __name__ == "__main__":

@@ -118,10 +118,3 @@ def test_the_plot_knows_what_it_was_drawn_of(kodak_tool, measured, tmp_path):
     plot.write_bytes(kodak_tool.plot_of(measured))
     assert kodak_tool.is_drawn_of(plot, measured)
     assert not kodak_tool.is_drawn_of(plot, measured[:2])
-
-
-def test_only_what_is_between_the_markers_changes(kodak_tool):
-    text = "a\n<!-- kodak -->\nold\n<!-- /kodak -->\nb\n"
-    assert kodak_tool.refreshed(text, "new\n") == text.replace("old", "new")
-    with pytest.raises(ValueError, match="markers"):
-        kodak_tool.refreshed("a\n", "new\n")
