@@ -3,10 +3,10 @@
     python tools/compare_neurons.py --data DIR --kodak DIR --runs runs/neurons
     python tools/compare_neurons.py --data DIR --kodak DIR --runs runs/neurons --only mbt-2018
 
-Trains what is not trained yet (a run that was stopped goes on), then measures real files. Networks
-are of the `small` preset and start linear: convolutions with GDN (`mbt-2018`), Padé layers with
-GDN, Padé layers alone; and ELIC of CompressAI's layers with three residual blocks a stage, beside
-ELIC-Paon with one.
+Trains what is not trained yet (a run that was stopped goes on), then measures real files, and at
+the end training steps, which take turns. Networks are of the `small` preset and start linear:
+convolutions with GDN (`mbt-2018`), Padé layers with GDN, Padé layers alone; and ELIC of
+CompressAI's layers with three residual blocks a stage, beside ELIC-Paon with one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from typing import Any
 
 import torch
 from _common import run
+from _documents import markdown_table
+from bench_layers import medians
+from bench_training import training_step
 from measure_model import report
 
 from paoncodec import codecs
@@ -49,9 +52,11 @@ class Point:
         network: its name.
         parameters: of it.
         steps: of its training.
-        step_seconds: mean wall time of a training step, on the machine as it was.
+        step_seconds: median wall time of a training step, the networks taking turns; the loading
+            of pictures, which goes on beside it, is not in it.
         validation_loss: the best, on held-out crops of the training pictures.
-        bpp: of real files of the test pictures, mean.
+        loss: λ·255²·MSE + bpp of real files of the test pictures, mean.
+        bpp: of the same files, mean.
         psnr: of the same, dB.
         jpeg_gain_db: above Pillow's JPEG at that bpp.
     """
@@ -61,6 +66,7 @@ class Point:
     steps: int
     step_seconds: float
     validation_loss: float
+    loss: float
     bpp: float
     psnr: float
     jpeg_gain_db: float
@@ -83,19 +89,33 @@ def trained(recipe: CodecRecipe, folder: Path) -> None:
     Trainer(CodecTask(recipe), run_directory).fit()
 
 
-def point_of(network: str, recipe: CodecRecipe, folder: Path, kodak: Path) -> Point:
-    """The figures of a finished run."""
+def step_seconds(recipes: Sequence[CodecRecipe], runs: int = 15) -> list[float]:
+    """Median of a step of each, as it is trained."""
+    steps = []
+    for recipe in recipes:
+        loop = recipe.train
+        crops = torch.rand(loop.batch_size, 3, loop.crop, loop.crop)
+        model = codecs.build(recipe.arch_name, recipe.arch).train()
+        steps.append(training_step(model, crops, loop.precision, float(recipe.lmbda)))
+    return medians(steps, runs)
+
+
+def point_of(network: str, recipe: CodecRecipe, folder: Path, kodak: Path, seconds: float) -> Point:
+    """The figures of a finished run, and the seconds of a step."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     losses = [r["validation_loss"] for r in records if "validation_loss" in r]
     result = report(find_images(kodak), str(folder / "best.safetensors"), "kodak")
     model = codecs.build(recipe.arch_name, recipe.arch)
+    weight = float(recipe.lmbda) * 255**2
+    costs = [weight * 10 ** (-one["psnr"] / 10) + one["bpp"] for one in result["pictures"]]
     return Point(
         network=network,
         parameters=sum(p.numel() for p in model.parameters()),
         steps=recipe.train.steps,
-        step_seconds=records[-1]["seconds"] / recipe.train.steps,
+        step_seconds=seconds,
         validation_loss=min(losses),
+        loss=sum(costs) / len(costs),
         bpp=result["bpp"],
         psnr=result["psnr"],
         jpeg_gain_db=result["peers"]["jpeg"]["gain_db"],
@@ -103,23 +123,24 @@ def point_of(network: str, recipe: CodecRecipe, folder: Path, kodak: Path) -> Po
 
 
 def table(points: Sequence[Point]) -> str:
-    head = ["network", "parameters", "steps", "s a step", "validation loss", "Kodak, bpp"]
-    head += ["PSNR, dB", "dB over JPEG"]
+    head = ["network", "parameters", "steps", "s a step", "minutes", "held-out loss"]
+    head += ["Kodak: loss", "bpp", "PSNR, dB", "dB over JPEG"]
     rows = [
         [
             p.network,
             f"{p.parameters / 1e6:.2f} M",
             str(p.steps),
-            f"{p.step_seconds:.2f}",
+            f"{p.step_seconds:.3f}",
+            f"{p.steps * p.step_seconds / 60:.0f}",
             f"{p.validation_loss:.4f}",
+            f"{p.loss:.4f}",
             f"{p.bpp:.4f}",
             f"{p.psnr:.2f}",
             f"{p.jpeg_gain_db:+.2f}",
         ]
         for p in points
     ]
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(head, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -136,13 +157,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="file to write the points into")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
-    points = []
-    for network in arguments.only or NETWORKS:
+    names = arguments.only or list(NETWORKS)
+    recipes = [recipe_of(n, arguments.lmbda, arguments.data, arguments.steps) for n in names]
+    folders = [arguments.runs / n.replace(",", "").replace(" ", "-").lower() for n in names]
+    for network, recipe, folder in zip(names, recipes, folders, strict=True):
         print(network, file=sys.stderr)
-        folder = arguments.runs / network.replace(",", "").replace(" ", "-").lower()
-        recipe = recipe_of(network, arguments.lmbda, arguments.data, arguments.steps)
         trained(recipe, folder)
-        points.append(point_of(network, recipe, folder, arguments.kodak))
+    runs = zip(names, recipes, folders, strict=True)
+    times = step_seconds(recipes)
+    points = [point_of(*r, arguments.kodak, t) for r, t in zip(runs, times, strict=True)]
     if arguments.json:
         found = {"preset": PRESET, "lmbda": arguments.lmbda, "points": [asdict(p) for p in points]}
         arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -71,22 +71,14 @@ def evaluate(
         raise ImageError("the network gives values that are not numbers: its weights are unsound")
     scores = logits.double().log_softmax(1).numpy()
     labels, predicted = images.labels[places], scores.argmax(1)
-    every = np.arange(len(places))
-    own = scores[every, labels]
-    count = len(images.classes)
     return {
         "name": name,
         "task": "classification",
         "dataset": {"name": dataset, "images": len(places)},
         **({} if photons is None else {"photons": photons}),
-        "results": {
-            "accuracy": float((predicted == labels).mean()),
-            **({"top5": float(((scores > own[:, None]).sum(1) < 5).mean())} if count > 5 else {}),
-            "cross_entropy": float(-own.mean()),
-            "seconds": seconds,
-        },
+        "results": {**_means(scores, labels), "seconds": seconds},
         "classes": list(images.classes),
-        "confusion": _confusion(labels, predicted, count).tolist(),
+        "confusion": _confusion(labels, predicted, len(images.classes)).tolist(),
         "images": [
             {
                 "image": images.names[place],
@@ -98,6 +90,17 @@ def evaluate(
         ],
         "failures": [{"image": image, "error": str(error)} for image, error in faults],
         "command": list(command),
+    }
+
+
+def _means(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Figures of all pictures, from logarithms of probabilities (pictures, classes)."""
+    own = scores[np.arange(len(labels)), labels]
+    before = (scores > own[:, None]).sum(1)  # classes that are likelier than the true one
+    return {
+        "accuracy": float((scores.argmax(1) == labels).mean()),
+        **({"top5": float((before < 5).mean())} if scores.shape[1] > 5 else {}),
+        "cross_entropy": float(-own.mean()),
     }
 
 

@@ -126,7 +126,7 @@ def _enlarge(
     force: bool,
 ) -> None:
     from paoncodec.images import check_format, picture_bytes, read_picture
-    from paoncodec.vision.superres import enlarge, load_weights
+    from paoncodec.vision.superres import enlarge_picture, load_weights
     from paoncodec.vision.superres.tiles import HALO, TILE
 
     network, _ = load_weights(weights)
@@ -142,7 +142,7 @@ def _enlarge(
             sides=(network.scale * height, network.scale * width),
         )
         begun = perf_counter()
-        large = enlarge(network, picture, tile or TILE, HALO if halo is None else halo)
+        large = enlarge_picture(network, picture, tile or TILE, HALO if halo is None else halo)
         seconds = perf_counter() - begun
         content = picture_bytes(large, form)
     write_output(output, content, force)

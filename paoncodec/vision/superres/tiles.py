@@ -14,7 +14,7 @@ from paoncodec.images import Picture, Samples, to_samples
 from paoncodec.vision.parts import to_range
 from paoncodec.vision.superres.networks import SuperResNet
 
-__all__ = ["HALO", "TILE", "enlarge", "upscale"]
+__all__ = ["HALO", "TILE", "enlarge_picture", "upscale"]
 
 #: Side of a tile and width of what is seen around it, pixels of the small picture. With three
 #: blocks the kernels alone reach 10 pixels; learned shifts reach further, as far as they choose.
@@ -22,7 +22,9 @@ TILE = 160
 HALO = 16
 
 
-def enlarge(model: SuperResNet, picture: Picture, tile: int = TILE, halo: int = HALO) -> Picture:
+def enlarge_picture(
+    model: SuperResNet, picture: Picture, tile: int = TILE, halo: int = HALO
+) -> Picture:
     """A picture as many times larger as the model's scale, of the same depth, with its metadata.
 
     Its transparency goes through the network as a grey picture does, and is kept between the least

@@ -9,7 +9,7 @@ import torch
 from paoncodec.errors import ImageError, UsageError
 from paoncodec.images import Metadata, Picture
 from paoncodec.vision.parts import to_range
-from paoncodec.vision.superres import build, enlarge, upscale
+from paoncodec.vision.superres import build, enlarge_picture, upscale
 
 
 def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
@@ -57,20 +57,20 @@ def test_samples_of_16_bits_are_finer_ones(tiny) -> None:
 def test_transparency_goes_with_the_colours(tiny) -> None:
     samples, alpha = picture(9, 7), picture(9, 7, 1)[:, :, 0]
     metadata = Metadata(icc=b"profile")
-    made = enlarge(tiny, Picture(samples, alpha, metadata))
+    made = enlarge_picture(tiny, Picture(samples, alpha, metadata))
     assert np.array_equal(made.samples, upscale(tiny, samples))
     assert made.alpha.shape == (18, 14)
     assert (made.alpha != alpha.repeat(2, 0).repeat(2, 1)).any()
     assert made.metadata is metadata
-    assert enlarge(tiny, Picture(samples)).alpha is None
-    even = enlarge(tiny, Picture(samples, np.full((9, 7), 128, np.uint8)))
+    assert enlarge_picture(tiny, Picture(samples)).alpha is None
+    even = enlarge_picture(tiny, Picture(samples, np.full((9, 7), 128, np.uint8)))
     assert np.array_equal(even.alpha, np.full((18, 14), 128))
 
 
 def test_what_is_opaque_or_clear_stays_so(tiny) -> None:
     alpha = np.zeros((12, 12), np.uint8)
     alpha[:, 6:] = 255
-    made = enlarge(tiny, Picture(picture(12, 12), alpha)).alpha
+    made = enlarge_picture(tiny, Picture(picture(12, 12), alpha)).alpha
     assert not made[:, :10].any()
     assert (made[:, 14:] == 255).all()
 
