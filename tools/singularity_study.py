@@ -20,7 +20,8 @@ import torch
 from _common import run
 
 from paoncodec.codecs.recipe import CodecRecipe
-from paoncodec.evaluation.singularity import THRESHOLD, Study, draw, study
+from paoncodec.errors import UsageError
+from paoncodec.evaluation.singularity import THRESHOLD, Study, check_drawing, draw, study
 from paoncodec.layers import Kind
 
 KINDS: tuple[Kind, ...] = ("vanilla", "smooth")
@@ -53,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="%(default)s")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="%(default)s")
     options = parser.parse_args(argv)
+    check_drawing(options.out)
+    if options.json and not options.json.parent.is_dir():
+        raise UsageError(f"{options.json.parent} is not a directory: make it, or name another file")
     torch.set_num_threads(options.threads)
     recipe = CodecRecipe.from_preset(
         options.preset,
@@ -70,10 +74,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for kind in KINDS:
         seen[kind] = study(recipe, kind, listener=_tell(kind, options.steps))
         print(summary(seen[kind]))
-    draw(seen, options.out)
     if options.json:
         numbers = {"threshold": THRESHOLD, "studies": [asdict(s) for s in seen.values()]}
         options.json.write_text(json.dumps(numbers) + "\n")
+    draw(seen, options.out)
 
 
 def _tell(kind: Kind, steps: int) -> Callable[[int, float], None]:

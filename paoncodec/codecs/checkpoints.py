@@ -49,10 +49,16 @@ def read_state(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[st
     for key in _KEYS:
         if isinstance(saved, Mapping) and key in saved:
             state = saved[key]
-    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+    if not _is_state(state):
         raise _refusal(path, f"no state dict, neither the whole nor as {', '.join(_KEYS)}")
     others = {} if state is saved else {k: v for k, v in saved.items() if v is not state}
     return renamed(dict(state)), others
+
+
+def _is_state(found: Any) -> bool:
+    return isinstance(found, Mapping) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
+    )
 
 
 def read_checkpoint(

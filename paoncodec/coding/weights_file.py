@@ -133,9 +133,13 @@ def _no_larger_than(most: int) -> Iterator[None]:
 
 @contextmanager
 def telling_of(path: str | os.PathLike[str]) -> Iterator[None]:
-    """What goes wrong with a file's content becomes one line."""
+    """What goes wrong with a file's content becomes one line that names it."""
     try:
         yield
+    except WeightsError as error:
+        if os.fspath(path) in str(error):
+            raise
+        raise WeightsError(f"{os.fspath(path)}: {error}") from error
     except PaonError:
         raise
     except Exception as error:  # whatever a file may do to those who build a model from it

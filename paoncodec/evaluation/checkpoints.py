@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ Pixels = npt.NDArray[np.uint8]
 
 # CompressAI's own tools pad to this, around the picture and with zeros.
 _FACTOR = 64
-# Of a file: height and width of the picture, of the last latents, and the number of strings; then
-# for each its length, then all of them.
-_HEAD = struct.Struct("<IIHHB")
+# Of a file: height and width of the picture, the number of strings, and how long the shape is that
+# the model wants back, as JSON; then that, the length of each string, and all of them.
+_HEAD = struct.Struct("<IIHH")
 _LENGTH = struct.Struct("<I")
 
 
@@ -31,8 +32,8 @@ _LENGTH = struct.Struct("<I")
 class CheckpointCoder:
     """A model of CompressAI with the weights of a checkpoint; one rate.
 
-    Its files have a header as short as one can be, since CompressAI defines none: `payload-bpp` is
-    what its `eval_model` calls bpp.
+    Its files have a short header of their own, since CompressAI defines none: `payload-bpp` is what
+    its `eval_model` calls bpp.
 
     Args:
         arch: name of the architecture in CompressAI's zoo or registry, such as `mbt2018-mean`.
@@ -69,9 +70,11 @@ class CheckpointCoder:
         with torch.inference_mode():
             coded = _model(self.arch, self.path).compress(_padded(picture))
         strings = [string for [string] in coded["strings"]]
-        head = _HEAD.pack(*picture.shape[:2], *coded["shape"], len(strings))
+        # Two numbers, or those of every latent by its name (ELIC).
+        shape = json.dumps(coded["shape"], separators=(",", ":")).encode()
+        head = _HEAD.pack(*picture.shape[:2], len(strings), len(shape))
         lengths = b"".join(_LENGTH.pack(len(string)) for string in strings)
-        return b"".join((head, lengths, *strings))
+        return b"".join((head, shape, lengths, *strings))
 
     def decode(self, path: Path) -> Pixels:
         import torch
@@ -98,21 +101,23 @@ class CheckpointCoder:
         return float(-sum(torch.log(part).sum() for part in parts) / math.log(2))
 
 
-def _parsed(data: bytes) -> tuple[int, int, tuple[int, int], list[bytes]]:
-    """Height and width of the picture, shape of the last latents, strings."""
+def _parsed(data: bytes) -> tuple[int, int, Any, list[bytes]]:
+    """Height and width of the picture, what `compress` called the shape, strings."""
     try:
-        height, width, rows, columns, count = _HEAD.unpack_from(data)
-        starts = [_HEAD.size + i * _LENGTH.size for i in range(count)]
+        height, width, count, size = _HEAD.unpack_from(data)
+        first = _HEAD.size + size
+        shape = json.loads(data[_HEAD.size : first])
+        starts = [first + i * _LENGTH.size for i in range(count)]
         lengths = [_LENGTH.unpack_from(data, start)[0] for start in starts]
-    except struct.error as error:
+    except (struct.error, ValueError) as error:
         raise MalformedStream("strings", 0, "too short for a CompressAI file") from error
-    strings, position = [], _HEAD.size + count * _LENGTH.size
+    strings, position = [], first + count * _LENGTH.size
     for length in lengths:
         strings.append(data[position : position + length])
         position += length
     if position != len(data):
         raise MalformedStream("strings", 0, f"{len(data)} bytes, the lengths say {position}")
-    return height, width, (rows, columns), strings
+    return height, width, shape, strings
 
 
 def _padded(picture: Pixels) -> Any:
@@ -137,13 +142,16 @@ def _model(arch: str, path: str) -> Any:
     """
     from compressai.registry import MODELS
 
-    from paoncodec.codecs.checkpoints import read_state
+    from paoncodec.codecs.checkpoints import compressai_model, read_state
 
     if arch not in MODELS:
         raise UsageError(f"architecture {arch!r}: CompressAI has {', '.join(sorted(MODELS))}")
     state, _ = read_state(path)
     try:
-        model = MODELS[arch].from_state_dict(state)
+        if arch == "elic2022-official":  # its own from_state_dict takes the groups for granted
+            model = compressai_model(state, arch)
+        else:
+            model = MODELS[arch].from_state_dict(state)
         model.update(force=True)
     except Exception as error:  # whatever its models make of another's weights
         reason = " ".join(repr(error).split())[:200]

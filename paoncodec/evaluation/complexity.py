@@ -77,13 +77,14 @@ def complexity(module: nn.Module, *inputs: Tensor) -> Complexity:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    training = module.training
+    training = {part: part.training for part in module.modules()}
     module.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        module.train(training)
+        for part, mode in training.items():
+            part.training = mode
 
 
 def macs_by_module(module: nn.Module, *inputs: Tensor) -> dict[str, int]:

@@ -14,7 +14,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
 
+import click
+
 from paoncodec.codecs import ARCHITECTURES
+from paoncodec.codecs.checkpoints import read_state
+from paoncodec.coding.weights_file import built, telling_of
+from paoncodec.errors import PaonError
 
 __all__ = ["add_to_zoo", "main"]
 
@@ -33,12 +38,31 @@ def _pretrained(name: str, **_: object) -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Does what `eval_model` does with these arguments."""
+    """Does what `eval_model` does with these arguments.
+
+    Raises:
+        WeightsError: a checkpoint cannot be loaded, or is not of the architecture.
+    """
     add_to_zoo()
     from compressai.utils.eval_model import __main__ as eval_model
 
+    wanted = eval_model.setup_args().parse_args(list(arguments))
+    for path in getattr(wanted, "checkpoint_paths", ()):
+        _check(wanted.architecture, path)
     eval_model.main(list(arguments))
 
 
+def _check(architecture: str, path: str) -> None:
+    """Refuses a file in one line, where CompressAI's command would end in a traceback."""
+    state, _ = read_state(path)
+    if architecture in ARCHITECTURES:
+        with telling_of(path):
+            built(lambda: ARCHITECTURES[architecture].from_state_dict(state), state)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except PaonError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -150,6 +150,26 @@ def study(
     return found
 
 
+def check_drawing(path: Path) -> None:
+    """Finds out before a study whether its figure can be drawn.
+
+    Args:
+        path: of the picture; its ending says the format.
+
+    Raises:
+        UsageError: matplotlib is not installed or writes no such format, or the folder is missing.
+    """
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError as error:
+        raise UsageError("drawing needs matplotlib: pip install 'paoncodec[eval]'") from error
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise UsageError(f"{path}: no such format, choose one of {', '.join(sorted(formats))}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path.parent} is not a directory: make it, or name another file")
+
+
 def draw(studies: Mapping[str, Study], path: Path, threshold: float = THRESHOLD) -> None:
     """The figure: the losses, and below them a panel for each layer.
 
@@ -159,12 +179,11 @@ def draw(studies: Mapping[str, Study], path: Path, threshold: float = THRESHOLD)
         threshold: that the counts were made with.
 
     Raises:
-        UsageError: matplotlib is not installed.
+        UsageError: as :func:`check_drawing`.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("drawing needs matplotlib: pip install 'paoncodec[eval]'") from error
+    check_drawing(path)
+    from matplotlib.figure import Figure
+
     layers = list(next(iter(studies.values())).counts)
     rows = 1 + math.ceil(len(layers) / 2)
     figure = Figure(figsize=(9, 1.9 * rows), layout="constrained")

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from paoncodec.errors import WeightsError
-from paoncodec.layers.base import PaLa
+from paoncodec.layers.base import PaLa, require_odd
 from paoncodec.layers.deform import ElementShift, ElementShifter, PaLaDeformConv2d
 from paoncodec.layers.pade import PaddingMode, PaLaConv2d, PaLaConvTranspose2d, PaLaLinear
 from paoncodec.layers.rational import Kind
@@ -197,7 +197,10 @@ def load_deform_conv2d(
     Raises:
         ValueError: ``channelwise`` with a degree above 1 or ``separable``: there the offsets of a
             channel move powers of other channels, or mixtures of them, which no layer of ours does.
+            Or an even ``kernel_size`` or ``offset_kernel``, with which the published layer runs at
+            some strides: such a kernel has no centre to be moved.
     """
+    require_odd(kernel_size=kernel_size, offset_kernel=offset_kernel)
     if channelwise and (max(degrees) > 1 or separable):
         raise ValueError(
             "channelwise: loads only with degrees up to 1 and separable=False; otherwise the "

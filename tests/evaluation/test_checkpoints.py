@@ -86,6 +86,22 @@ def test_eval_model_says_the_same_of_our_weights(tiny_weights, folder):
     assert figures["psnr-rgb"][0] == pytest.approx(expected["psnr-rgb"], abs=1e-4)
 
 
+def test_eval_model_says_the_same_of_elic(tmp_path, folder):
+    """Whose latents have a shape each, and whose groups may be any."""
+    from compressai.models import Elic2022Official
+
+    torch.manual_seed(0)
+    model = Elic2022Official(8, 24, [8, 16])
+    torch.save(model.state_dict(), tmp_path / "elic.pth.tar")
+    model.update(force=True)
+    expected = theirs(model.eval(), folder)
+    figures = ours(CheckpointCoder("elic2022-official", str(tmp_path / "elic.pth.tar")), folder)
+    assert not figures["failures"]
+    results = figures["results"]
+    assert results["payload-bpp"][0] == pytest.approx(expected["bpp"], abs=1e-9)
+    assert results["psnr-rgb"][0] == pytest.approx(expected["psnr-rgb"], abs=1e-4)
+
+
 def test_a_grey_picture(checkpoint, tmp_path):
     coder = CheckpointCoder("mbt2018-mean", checkpoint)
     data = coder.encode(np.full((20, 30, 1), 90, np.uint8), 1.0)
@@ -110,6 +126,9 @@ def test_an_architecture_that_compressai_lacks(checkpoint):
 def test_a_checkpoint_of_something_else(tmp_path, checkpoint):
     with pytest.raises(WeightsError, match=r"none\.pth: not a checkpoint"):
         CheckpointCoder("mbt2018", str(tmp_path / "none.pth")).describe()
+    torch.save({0: torch.zeros(1)}, tmp_path / "numbered.pth")
+    with pytest.raises(WeightsError, match=r"numbered\.pth: not a checkpoint .*no state dict"):
+        CheckpointCoder("mbt2018", str(tmp_path / "numbered.pth")).describe()
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth: not a checkpoint of mbt2018"):
         CheckpointCoder("mbt2018", str(tmp_path / "other.pth")).describe()

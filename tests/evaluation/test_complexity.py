@@ -78,6 +78,9 @@ def test_the_module_is_left_as_it_was() -> None:
     layer = nn.Sequential(nn.Conv2d(2, 2, 1), nn.Dropout())
     complexity(layer, torch.zeros(1, 2, 4, 4))
     assert layer.training
+    layer[1].eval()
+    complexity(layer, torch.zeros(1, 2, 4, 4))
+    assert [part.training for part in layer.modules()] == [True, True, False]
     assert all(p.grad is None and p.requires_grad for p in layer.parameters())
 
 

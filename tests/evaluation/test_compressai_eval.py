@@ -16,6 +16,7 @@ from compressai.registry import MODELS
 from PIL import Image
 
 from paoncodec.codecs import ARCHITECTURES, build, load_weights
+from paoncodec.errors import WeightsError
 from paoncodec.evaluation import compressai_eval
 from paoncodec.evaluation.coders import PaonCoder
 from paoncodec.evaluation.runs import Options, evaluate, settings_of
@@ -112,6 +113,30 @@ def test_estimates_are_those_of_forward(
     found = figures(capsys.readouterr().out)
     assert found["bpp"] == pytest.approx(np.mean(bpp), rel=1e-5)
     assert found["psnr-rgb"] == pytest.approx(np.mean(psnr), abs=1e-4)
+
+
+@pytest.mark.usefixtures("own_zoo")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n", b"PK\x03\x04"])
+def test_a_file_that_is_no_checkpoint_is_refused(
+    content: bytes, folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "mbt-paon.pth.tar"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"mbt-paon\.pth\.tar: not a checkpoint"):
+        compressai_eval.main(words(path, folder))
+
+
+@pytest.mark.usefixtures("own_zoo")
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_of_another_architecture_is_refused(
+    checkpoint: Path, folder: Path, tmp_path: Path
+) -> None:
+    other = next(arch for arch in SIZES if not checkpoint.name.startswith(arch))
+    path = tmp_path / f"{other}.pth.tar"
+    path.write_bytes(checkpoint.read_bytes())
+    with pytest.raises(WeightsError, match=rf"{other}\.pth\.tar: not weights"):
+        compressai_eval.main(words(path, folder))
 
 
 @pytest.mark.usefixtures("own_zoo")

@@ -10,7 +10,7 @@ from torch import nn
 
 from paoncodec.codecs.recipe import CodecRecipe
 from paoncodec.errors import UsageError
-from paoncodec.evaluation.singularity import SingularityCounter, Study, draw, study
+from paoncodec.evaluation.singularity import SingularityCounter, Study, check_drawing, draw, study
 from paoncodec.layers import PaLaConv2d, PaLaLinear
 from paoncodec.training.learner import Learner
 
@@ -96,3 +96,11 @@ def test_the_figure(tmp_path) -> None:
     path = tmp_path / "figure.svg"
     draw(studies, path)
     assert path.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("figure.xyz", "no such format"), ("none/figure.png", "not a directory")]
+)
+def test_a_figure_that_cannot_be_drawn_is_refused(tmp_path, name: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        check_drawing(tmp_path / name)

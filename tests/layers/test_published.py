@@ -182,6 +182,8 @@ def test_state_dicts_of_other_layers_are_refused(name, options, message) -> None
         ("transposed", {"conv_padding_mode": "replicate"}, "'replicate': choose one of zeros"),
         ("deform", {"channelwise": True, "degrees": (2, 1)}, "channelwise: loads only with"),
         ("deform", {"channelwise": True, "separable": True}, "channelwise: loads only with"),
+        ("deform", {"kernel_size": 2, "stride": 2}, "kernel_size 2: must be odd"),
+        ("deform", {"offset_kernel": 2, "stride": 2}, "offset_kernel 2: must be odd"),
     ],
 )
 def test_unknown_options_are_refused(name, options, message) -> None:

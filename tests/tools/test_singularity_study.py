@@ -7,6 +7,8 @@ import json
 import pytest
 import torch
 
+from paoncodec.errors import UsageError
+
 
 @pytest.fixture
 def script(tool):
@@ -28,6 +30,16 @@ def test_a_short_study(script, pictures, tmp_path, capsys) -> None:
     assert found["threshold"] == 0.01
     assert [s["kind"] for s in found["studies"]] == ["vanilla", "smooth"]
     assert set(found["studies"][0]["counts"]) >= {"g_a.0", "g_s.3"}
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_where_results_cannot_go_is_said_before_the_trainings(
+    script, pictures, tmp_path, option, monkeypatch
+) -> None:
+    monkeypatch.setattr(script, "study", lambda *_, **__: pytest.fail("trained"))
+    words = ["--data", str(pictures), "--out", str(tmp_path / "figure.png")]
+    with pytest.raises(UsageError, match="not a directory"):
+        script.main([*words, option, str(tmp_path / "none" / "x.png")])
 
 
 def test_the_summary_names_the_busiest_layer(script) -> None:
