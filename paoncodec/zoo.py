@@ -240,9 +240,7 @@ def _clean(name: str) -> str:
 @lru_cache(maxsize=16)
 def _checkpoint_metadata(path: Path, *_stamp: int) -> dict[str, str]:
     from paoncodec.codecs.checkpoints import read_checkpoint
-    from paoncodec.codecs.registry import require_own
 
     _, metadata = read_checkpoint(path)
-    require_own(path, metadata)
     # CompressAI's training does not write its λ down.
     return {"lmbda": str(lmbda_of(DEFAULT)), **metadata}

@@ -108,37 +108,52 @@ def _is_bulk(name: str, tensor: Tensor) -> bool:
 def load_weights(path: str | os.PathLike[str]) -> tuple[CompressionModel, dict[str, str]]:
     """The model in a weights file, in evaluation mode, and the file's metadata.
 
-    A checkpoint of one of our architectures is taken too. If it was saved before ``update()``, its
-    probability tables are made here, with a warning of :class:`.TablesMade`: a machine with other
-    roundings may make others, which cannot decode.
+    A checkpoint of one of our architectures is taken too, or of CompressAI's mbt2018 and
+    elic2022-official, which become what :func:`.from_compressai` makes of them. If it has none of
+    our probability tables, they are made here, with a warning of :class:`.TablesMade`: a machine
+    with other roundings may make others, which cannot decode.
 
     Raises:
         WeightsError: not a weights file of ours, one that does not fit its architecture, or weights
             or probability tables that the exact entropy model cannot work with.
     """
-    checkpoint = is_checkpoint(path)
+    if is_checkpoint(path):
+        model, metadata = _of_checkpoint(path, shift="none")
+        if not (len(model.y_tables) and len(model.z_tables)):
+            with telling_of(path):
+                _make_tables(model, path)
+        return ready(model, path), metadata
     with telling_of(path):
-        tensors, metadata = read_checkpoint(path) if checkpoint else read_weights(path)
-        require_own(path, metadata)
+        tensors, metadata = read_weights(path)
         architecture = ARCHITECTURES[metadata["arch"]]
         model = built(lambda: architecture.from_state_dict(tensors), tensors)
-    if checkpoint and not (len(model.y_tables) and len(model.z_tables)):
-        with telling_of(path):
-            _make_tables(model, path)
     return ready(model, path), metadata
 
 
-def require_own(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> None:
-    """Refuses a checkpoint of CompressAI's own models, which have no exact entropy model.
+def _of_checkpoint(
+    path: str | os.PathLike[str], like: CompressionModel | None = None, **options: Any
+) -> tuple[CompressionModel, dict[str, str]]:
+    """The model in a checkpoint, as it was saved, and what the file says of it.
+
+    Args:
+        path: of the file.
+        like: as for :func:`load_start`.
+        **options: of what becomes of CompressAI's models, where there is no such ``like``.
 
     Raises:
-        WeightsError: that is what ``metadata`` says it is.
+        WeightsError: neither ours nor one of those.
     """
-    if metadata.get("arch") in _FORMS:
-        raise WeightsError(
-            f"{os.fspath(path)}: weights of CompressAI's {metadata['arch']}; begin a training with "
-            "them (paoncodec train --start-from), or measure them (paoncodec eval --arch)"
-        )
+    with telling_of(path):
+        state, about = read_checkpoint(path)
+        arch = about["arch"]
+        if arch not in _FORMS:
+            return built(lambda: ARCHITECTURES[arch].from_state_dict(state), state), about
+        theirs = built(lambda: compressai_model(state, arch), state)
+        about["arch"] = _FORMS[arch]
+        if isinstance(like, ARCHITECTURES[about["arch"]]):
+            config = like.config.to_json()
+            options = {k: config[k] for k in ("shift", "attention", "padding") if k in config}
+        return from_compressai(theirs, **options), about
 
 
 def load_start(
@@ -160,18 +175,7 @@ def load_start(
     """
     if not is_checkpoint(path):
         return load_weights(path)
-    with telling_of(path):
-        state, about = read_checkpoint(path)
-        arch = about["arch"]
-        if arch not in _FORMS:
-            return built(lambda: ARCHITECTURES[arch].from_state_dict(state), state), about
-        theirs = built(lambda: compressai_model(state, arch), state)
-    about["arch"] = _FORMS[arch]
-    options = {}
-    if isinstance(like, ARCHITECTURES[about["arch"]]):
-        config = like.config.to_json()
-        options = {k: config[k] for k in ("shift", "attention", "padding") if k in config}
-    return from_compressai(theirs, **options), about
+    return _of_checkpoint(path, like)
 
 
 def _make_tables(model: CompressionModel, path: str | os.PathLike[str]) -> None:
