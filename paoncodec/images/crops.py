@@ -51,7 +51,8 @@ class CropSpec:
         flips: mirror at random, left-right and top-bottom.
         shrink: range of the random factor by which pictures are reduced before the crop, e.g.
             (0.5, 0.8), within (0, 1]; JPEG's artefacts are shrunk away with it. A picture that
-            is too small for its factor is cropped at full scale. None: never reduce.
+            is too small for its factor is reduced as far as its shorter side allows. None: never
+            reduce.
         seed: the source of all randomness, ≥ 0.
         cache_bytes: decoded pictures are kept until they fill this many bytes, per process.
         least: pictures with a side below this are left out, as those that cannot be read.
@@ -358,7 +359,7 @@ def _region_side(shape: tuple[int, ...], spec: CropSpec, rng: np.random.Generato
     if spec.shrink is None:
         return spec.size
     side = round(spec.size / rng.uniform(*spec.shrink))
-    return side if side <= min(shape) else spec.size
+    return min(side, *shape[:2])
 
 
 def _shrunk(

@@ -142,11 +142,16 @@ def test_shrinking_is_reducing_the_whole_picture_and_cropping(tmp_path: Path) ->
     assert all(dataset[index].numpy().tobytes() in windows for index in range(10))
 
 
-def test_a_picture_too_small_to_shrink_is_cropped_at_full_scale(tmp_path: Path) -> None:
-    save(tmp_path / "a.png", coordinates(20, 20))
-    spec = CropSpec(size=16, shrink=(0.5, 0.6), flips=False)
-    crop = CropDataset(tmp_path, spec)[0]
-    assert (crop[0, 1:] - crop[0, :-1] == 1).all()
+def test_a_picture_too_small_for_its_factor_is_reduced_as_far_as_it_goes(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    save(tmp_path / "a.png", pixels)
+    dataset = CropDataset(tmp_path, CropSpec(size=16, shrink=(0.5, 0.6), flips=False))
+    image, lanczos = Image.fromarray(pixels), Image.Resampling.LANCZOS
+    boxes = [(left, 0, left + 20, 20) for left in range(5)]
+    squares = {np.array(image.resize((16, 16), lanczos, box=box)).tobytes() for box in boxes}
+    found = {dataset[k].permute(1, 2, 0).numpy().tobytes() for k in range(10)}
+    assert len(found) > 1
+    assert found <= squares
 
 
 def test_a_picture_smaller_than_the_crop_is_padded_by_reflection(tmp_path: Path) -> None:
