@@ -20,7 +20,8 @@ from PIL import Image
 from paoncodec.cli import main
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ZOO_PAGE = ROOT / "paoncodec" / "zoo_data" / "README.md"
+PAGES = [ROOT / "README.md", ZOO_PAGE, *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
@@ -100,7 +101,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 @pytest.mark.usefixtures("workplace")
 def test_commands_run(page: Path) -> None:
     for command in commands(page):
@@ -108,7 +109,7 @@ def test_commands_run(page: Path) -> None:
         assert code == 0, f"{command}\n{said}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_runs(page: Path, workplace: Path) -> None:
     script = "\n".join(blocks(page, "python"))
     if not script:
@@ -124,13 +125,13 @@ def test_python_runs(page: Path, workplace: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert not missing
 
 
-@pytest.mark.parametrize("tool", ["readme_figures.py", "readme_kodak.py"])
+@pytest.mark.parametrize("tool", ["readme_figures.py", "readme_kodak.py", "readme_zoo.py"])
 def test_figures_in_the_readme_are_those_of_cards_and_result_files(tool: str) -> None:
     words = [sys.executable, str(ROOT / "tools" / tool), "--check"]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Keep the table of results in README.md equal to the cards of the zoo.
+"""Keep the results of the default weights in README.md equal to their card.
 
 python tools/readme_figures.py            rewrite it
 python tools/readme_figures.py --check    exit 1 if it is stale, write nothing
@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from _documents import markdown_table, settle, with_part
 
 from paoncodec.api import DEFAULT_MODEL
-from paoncodec.zoo import WeightsCard, list_cards
+from paoncodec.errors import WeightsError
+from paoncodec.zoo import WeightsCard, resolve
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "README.md"
 _FIGURES = {"images": "pictures", "bytes": "bytes in all", "bpp": "bpp", "psnr": "PSNR, dB"}
 _GAINS = {"jpeg_gain_db": "dB over JPEG", "webp_gain_db": "dB over WebP"}
 
 
-def refreshed(text: str, cards: Sequence[WeightsCard]) -> str:
-    """The document with the cards' figures; ValueError if a marker is missing."""
-    default_first = sorted(cards, key=lambda card: card.name != DEFAULT_MODEL)
-    return with_part(text, "figures", "\n".join(_section(card) for card in default_first))
-
-
-def _section(card: WeightsCard) -> str:
+def card_section(card: WeightsCard) -> str:
+    """What weights are, what they came to, and the commands that say so again."""
     columns = {**_FIGURES, **_GAINS}
     rows = [
         [name, *(_number(key, figures) for key in columns)]
@@ -63,7 +59,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Refresh the results in the README.")
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 if stale")
     arguments = parser.parse_args()
-    fresh = refreshed(DOCUMENT.read_text(encoding="utf-8"), list_cards())
+    card = resolve(DEFAULT_MODEL).card
+    if card is None:
+        raise WeightsError(f"{DEFAULT_MODEL}: the default weights have no card")
+    fresh = with_part(DOCUMENT.read_text(encoding="utf-8"), "figures", card_section(card))
     return settle(DOCUMENT, fresh, arguments.check)
 
 

@@ -57,21 +57,30 @@ def section(measured: Sequence[Result], published: Sequence[Result]) -> str:
     anchor = next((result for result in others if result.name == ANCHOR), None)
     if anchor is None or not models:
         raise UsageError(f"no result file of {ANCHOR if anchor is None else 'a model'}: measure it")
-    order = [*models, *others, *published]
-    for result in order:
+    tables = [codec_table([*models, *others, *published], anchor, models)]
+    for model in models:
+        tables.append(f"`{model.name}`, point by point:\n\n{_points(model)}")
+    return "\n\n".join(tables) + "\n"
+
+
+def codec_table(results: Sequence[Result], anchor: Result, models: Sequence[Result]) -> str:
+    """A line a codec: bytes, times, BD-rate to the anchor, and that of each model to it.
+
+    Raises:
+        UsageError: pictures failed, the results are of different ones, or their curves have no
+            range of quality in common.
+    """
+    for result in results:
         if not anchor.has_pictures_of(result):
             raise UsageError(f"{result.path}: of other pictures than {anchor.path}")
         if result.content.get("failures"):
             raise UsageError(f"{result.path}: of a run in which pictures failed: measure it again")
-    low, high = limits = common_range(order)
-    head = ["codec", f"bytes at {LEVEL:g} dB", "encode, ms", "decode, ms", f"BD-rate to {ANCHOR}"]
-    head += [f"BD-rate of `{model.name}` to it" for model in models]
-    rows = [_codec_row(result, anchor, models, limits) for result in order]
+    low, high = limits = common_range(results)
+    head = ["codec", f"bytes at {LEVEL:g} dB", "encode, ms", "decode, ms"]
+    head += [f"BD-rate to {anchor.name}", *(f"BD-rate of `{m.name}` to it" for m in models)]
+    rows = [_codec_row(result, anchor, models, limits) for result in results]
     text = f"BD-rates over {low:.2f} to {high:.2f} dB, which all curves cover:\n\n"
-    tables = [text + markdown_table(head, rows)]
-    for model in models:
-        tables.append(f"`{model.name}`, point by point:\n\n{_points(model)}")
-    return "\n\n".join(tables) + "\n"
+    return text + markdown_table(head, rows)
 
 
 def common_range(results: Sequence[Result]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The README's table of a card says what the card says."""
+"""What documents say of weights is what their card says."""
 
 from __future__ import annotations
 
@@ -22,18 +22,12 @@ def card():
 
 
 def test_a_card_of_one_rate(figures_tool, card) -> None:
-    lines = figures_tool.refreshed("<!-- figures -->\nold\n<!-- /figures -->\n", [card])
+    lines = figures_tool.card_section(card)
     assert f"`mbt-paon-small`, λ = {card.lmbda:g}, {card.steps} steps" in lines
     assert "| streets | 2 | 300 | 0.123 | 31.26 | +1.50 | – |" in lines
-    assert "old" not in lines
 
 
 def test_a_card_of_all_rates_says_at_which_it_was_measured(figures_tool, card) -> None:
     variable = dataclasses.replace(card, quality=None, lmbda=None)
-    lines = figures_tool.refreshed("<!-- figures -->\n<!-- /figures -->\n", [card, variable])
-    assert "\n\n`mbt-paon-small`, one network for all qualities (here at 4), " in lines
-
-
-def test_a_document_without_the_markers_is_refused(figures_tool, card) -> None:
-    with pytest.raises(ValueError, match="markers"):
-        figures_tool.refreshed("<!-- /figures -->\n<!-- figures -->\n", [card])
+    lines = figures_tool.card_section(variable)
+    assert lines.startswith("`mbt-paon-small`, one network for all qualities (here at 4), ")
