@@ -24,6 +24,7 @@ from _documents import markdown_table
 from torch import Tensor
 
 from paoncodec import zoo
+from paoncodec.codecs.calibration import LEAST_DEVIATION, RAREST
 from paoncodec.errors import UsageError
 from paoncodec.images import read_image
 from paoncodec.images.crops import find_images
@@ -32,8 +33,6 @@ from paoncodec.images.crops import find_images
 _FACTOR = 64
 #: Of a rounding to integers; the model's Gaussians are of values before it.
 _ROUNDING = 1 / 12
-#: Deviations below are coded as this one.
-_LEAST_DEVIATION = 0.11
 
 
 @dataclass
@@ -53,11 +52,11 @@ def parts_of(
     parts = {(first, half): Part() for first in (0, 1) for half in (0, 1)}
     for x in pictures:
         y_hat, deviations, means, _ = model.distributions(x[None], quality)
-        deviation = deviations.clamp(min=_LEAST_DEVIATION)
+        deviation = deviations.clamp(min=LEAST_DEVIATION)
         residual = y_hat - means
         upper, lower = (torch.special.ndtr((residual + s) / deviation) for s in (0.5, -0.5))
         values = (
-            -(upper - lower).clamp(min=2.0**-22).log2(),
+            -(upper - lower).clamp(min=RAREST).log2(),
             residual.square(),
             deviation.square() + _ROUNDING,
         )

@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from _common import run
 
+from paoncodec.cli.files import STREAM, check_output
 from paoncodec.codecs.recipe import CodecRecipe
-from paoncodec.errors import UsageError
 from paoncodec.evaluation.singularity import THRESHOLD, Study, check_drawing, draw, study
 from paoncodec.layers import Kind
 
@@ -55,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="%(default)s")
     options = parser.parse_args(argv)
     check_drawing(options.out)
-    if options.json and not options.json.parent.is_dir():
-        raise UsageError(f"{options.json.parent} is not a directory: make it, or name another file")
+    if options.json:
+        check_output(str(options.json), STREAM, force=True)
     torch.set_num_threads(options.threads)
     recipe = CodecRecipe.from_preset(
         options.preset,

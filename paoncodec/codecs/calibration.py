@@ -16,8 +16,10 @@ _WIDE = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 _SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 # Latents the fit looks at: enough for two digits.
 _MOST = 300_000
-# Deviations that count: below, a latent is what its mean rounds to; the model trains with no less.
-_LEAST_DEVIATION = 0.11
+#: Deviations that count: below, a latent is what its mean rounds to; the model trains with no less.
+LEAST_DEVIATION = 0.11
+#: What is rarer than a table can say costs an escape, of about 22 bits.
+RAREST = 2.0**-22
 
 
 @torch.no_grad()
@@ -40,7 +42,7 @@ def fit_tails(
     for image, quality in product(images, qualities):
         y_hat, scales, means, _ = model.distributions(image[None], quality)
         residuals.append((y_hat - means).flatten())
-        deviations.append(scales.flatten().clamp(min=_LEAST_DEVIATION))
+        deviations.append(scales.flatten().clamp(min=LEAST_DEVIATION))
     residual, deviation = torch.cat(residuals).double(), torch.cat(deviations).double()
     chosen = torch.randperm(len(residual), generator=torch.Generator().manual_seed(0))[:_MOST]
     residual, deviation = residual[chosen], deviation[chosen]
@@ -48,8 +50,7 @@ def fit_tails(
     def bits(tails: Tails) -> float:
         upper = tails.below((residual + 0.5) / deviation)
         lower = tails.below((residual - 0.5) / deviation)
-        # What is rarer than a table can say costs an escape, of about 22 bits.
-        return float(-(upper - lower).clamp(min=2.0**-22).log2().sum())
+        return float(-(upper - lower).clamp(min=RAREST).log2().sum())
 
     plain = bits(Tails())
     best = min((Tails(*shape) for shape in product(_NARROW, _WIDE, _SHARES)), key=bits)
