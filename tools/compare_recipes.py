@@ -1,6 +1,6 @@
 """Train one network by several recipes for the same time, and see what each has learned.
 
-    python tools/compare_recipes.py --data DIR --minutes 5 --json docs/results/recipes.json
+    python tools/compare_recipes.py --data DIR --minutes 5 --json docs/results/training/recipes.json
     python tools/compare_recipes.py --data DIR --minutes 5 --trial landed --trial "random start"
 
 Each trial is the `small` preset of MBT-Paon with a few settings of its own. Its steps are as many
@@ -48,11 +48,14 @@ TRIALS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "no average of the weights": ({"ema": 0.0},),
     "float32": ({"precision": "float32"},),
     "crops of 64, 32 a step": ({"crop": 64, "batch_size": 32},),
-    "crops of 256, 2 a step": ({"crop": 256, "batch_size": 2},),
+    "crops of 128, 8 a step": ({"crop": 128, "batch_size": 8},),
+    "1 crop a step": ({"batch_size": 1},),
     "4 crops a step": ({"batch_size": 4},),
-    "16 crops a step": ({"batch_size": 16},),
     "pictures not reduced": ({"shrink": None},),
-    "crops of 64 first, then of 128": ({"crop": 64, "hold": 1.0}, {"hold": 0.0}),
+    "crops of 128 first, then of 256": (
+        {"crop": 128, "batch_size": 8, "hold": 1.0},
+        {"hold": 0.0},
+    ),
     "SOAP in place of Adam": ({"optimizer": "soap"},),
     "Muon for kernels, Adam for the rest": ({"optimizer": "muon"},),
 }

@@ -48,7 +48,7 @@ def test_trials_of_one_and_of_two_parts_are_measured(
     out = tmp_path / "found.json"
     names = [
         "landed",
-        "crops of 64 first, then of 128",
+        "crops of 128 first, then of 256",
         "SOAP in place of Adam",
         "Muon for kernels, Adam for the rest",
     ]
