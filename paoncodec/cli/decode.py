@@ -98,7 +98,8 @@ def decode(
     facts = api.info(data)  # a bad file is reported before anything about the output
     target = output or default_output(file, ".png")
     check_output(target, file, force)
-    picture_format = _format_of(target, facts)
+    picture_format = "png" if target == STREAM else Path(target).suffix[1:]
+    options.check_format(picture_format, facts)
     start = perf_counter()
     picture = options.picture(data)
     seconds = perf_counter() - start
@@ -113,25 +114,6 @@ def decode(
     click.echo(f"{len(data)} bytes -> {width}x{height} px in {seconds:.2f} s", err=True)
 
 
-def _format_of(target: str, facts: dict[str, Any]) -> str:
-    """The format that the suffix of `target` stands for; UsageError if it cannot hold a picture of
-    which `facts` tell, before seconds are spent on decoding."""
-    picture_format = "png" if target == STREAM else Path(target).suffix[1:]
-    _check_format(picture_format, facts)
-    return picture_format
-
-
-def _check_format(picture_format: str, facts: dict[str, Any]) -> None:
-    from paoncodec.images import check_format
-
-    check_format(
-        picture_format,
-        channels=facts["channels"],
-        depth=facts["depth"],
-        alpha="alpha" in facts["sections"],
-    )
-
-
 @dataclass(frozen=True)
 class _Options:
     """How a file is decoded."""
@@ -140,6 +122,20 @@ class _Options:
     model: str | None
     region: Region | None
     max_memory: int | None
+
+    def check_format(self, picture_format: str, facts: dict[str, Any]) -> None:
+        """Refuses a format that cannot hold the picture of which ``facts`` tell, before seconds
+        are spent on decoding it."""
+        from paoncodec.images import check_format
+
+        part = self.region
+        check_format(
+            picture_format,
+            channels=facts["channels"],
+            depth=facts["depth"],
+            alpha="alpha" in facts["sections"],
+            sides=(part.height, part.width) if part else (facts["height"], facts["width"]),
+        )
 
     def picture(self, data: bytes) -> Picture:
         return api.decode_picture(
@@ -163,7 +159,7 @@ class _Decode:
 
         data = api.file_bytes(source)
         facts = api.info(data)
-        _check_format(self.format, facts)
+        self.options.check_format(self.format, facts)
         picture = self.options.picture(data)
         height, width, _ = picture.samples.shape
         return Made(picture_bytes(picture, self.format), width * height)

@@ -14,6 +14,7 @@ from PIL import Image
 
 import paoncodec
 from paoncodec import api
+from paoncodec.errors import ImageError
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,21 @@ def test_a_format_that_does_not_hold_the_picture_is_refused_before_decoding(
     outcome = run("decode", file, "-o", tmp_path / name)
     assert outcome.exit_code == 2
     assert words in outcome.line
+
+
+def test_a_picture_too_wide_for_the_format_is_refused_before_decoding(
+    run, tmp_path, tiny_weights, monkeypatch
+):
+    file = tmp_path / "a.bin"
+    file.write_bytes(paoncodec.encode(np.zeros((1, 16384, 3), np.uint8), model=tiny_weights))
+    target = tmp_path / "a.webp"
+    part = ["--region", "16000,0,384,1", "--model", tiny_weights]
+    assert run("decode", file, "-o", target, *part).exit_code == 0
+    assert pixels_of(target).shape == (1, 384, 3)
+    monkeypatch.delattr(api, "decode_picture")
+    outcome = run("decode", file, "-o", tmp_path / "b.webp")
+    assert outcome.exit_code == ImageError.exit_code
+    assert "WEBP ends at 16383 pixels" in outcome.line
 
 
 def test_jpeg_out(run, file, coded, tiny_weights):
