@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from paoncodec.coding.exact_codec import PADDINGS, SHIFTS, Padding, padding_of, shift_of
+from paoncodec.coding.exact_codec import Padding, check_options, padding_of, shift_of
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,7 @@ class ELICConfig:
             raise ValueError(f"attention_width {self.attention_width}: must be 0 or more")
         if any(kernel % 2 == 0 for kernel in self.channel_kernels):
             raise ValueError(f"channel_kernels {self.channel_kernels}: must be odd")
-        if self.shift not in SHIFTS:
-            raise ValueError(f"shift {self.shift!r}: choose one of {', '.join(SHIFTS)}")
-        if self.padding not in PADDINGS:
-            raise ValueError(f"padding {self.padding!r}: choose one of {', '.join(PADDINGS)}")
+        check_options(self.shift, self.padding)
 
     def _check_parameter_widths(self) -> None:
         pairs = self.parameter_widths

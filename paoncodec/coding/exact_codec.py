@@ -66,6 +66,18 @@ PADDINGS: tuple[Padding, ...] = get_args(Padding)
 _ZERO_PADDED = "padded_with_zeros"
 
 
+def check_options(shift: str, padding: str) -> None:
+    """What the configurations of all codecs refuse.
+
+    Raises:
+        ValueError: there is no such shift, or no such padding.
+    """
+    if shift not in SHIFTS:
+        raise ValueError(f"shift {shift!r}: choose one of {', '.join(SHIFTS)}")
+    if padding not in PADDINGS:
+        raise ValueError(f"padding {padding!r}: choose one of {', '.join(PADDINGS)}")
+
+
 def padding_of(state: Mapping[str, Tensor], weight: str) -> Padding:
     """The padding of a codec, from the names of a state dict.
 

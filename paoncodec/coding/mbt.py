@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from paoncodec.coding.blocks import conv, deconv
 from paoncodec.coding.compressai_layers import gdn
 from paoncodec.coding.exact_codec import (
-    PADDINGS,
     SHIFTS,
     ExactCodec,
     Excerpt,
     Padding,
     Quantiles,
+    check_options,
     padding_of,
     shift_of,
 )
@@ -88,10 +88,7 @@ class MBTConfig:
             if len(given) != len(wanted) or min(*given, n, m) < 1:
                 raise ValueError(f"{name} {value!r}: expected {len(wanted)} width(s), each >= 1")
         object.__setattr__(self, "N", self.widths[0])
-        if self.shift not in SHIFTS:
-            raise ValueError(f"shift {self.shift!r}: choose one of {', '.join(SHIFTS)}")
-        if self.padding not in PADDINGS:
-            raise ValueError(f"padding {self.padding!r}: choose one of {', '.join(PADDINGS)}")
+        check_options(self.shift, self.padding)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that JSON can hold and ``MBTConfig(**d)`` reads back."""
