@@ -51,6 +51,8 @@ TRIALS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "crops of 128, 8 a step": ({"crop": 128, "batch_size": 8},),
     "1 crop a step": ({"batch_size": 1},),
     "4 crops a step": ({"batch_size": 4},),
+    "crops stretched and transposed": ({"stretch": True, "transpose": True},),
+    "weight decay": ({"weight_decay": 0.05},),
     "pictures not reduced": ({"shrink": None},),
     "crops of 128 first, then of 256": (
         {"crop": 128, "batch_size": 8, "hold": 1.0},

@@ -39,6 +39,9 @@ class CodecRecipe(Recipe):
         lr_transforms: learning rate of g_a and g_s.
         lr_entropy: learning rate of all other networks.
         lr_aux: learning rate of the quantiles of the factorised prior.
+        weight_decay: of the kernels of all networks but g_a and g_s, decoupled from the loss as in
+            AdamW. They learn pictures by heart sooner than the transforms do.
+        stretch, transpose: of training crops (:class:`.CropSpec`), more variety from few pictures.
         train: settings of the loop.
 
     Raises:
@@ -56,6 +59,9 @@ class CodecRecipe(Recipe):
     lr_transforms: float = 1e-4
     lr_entropy: float = 1e-4
     lr_aux: float = 1e-3
+    weight_decay: float = 0.0
+    stretch: bool = False
+    transpose: bool = False
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
@@ -72,10 +78,12 @@ class CodecRecipe(Recipe):
                 "start 'weights' and with no other"
             )
         check_data_weights(self.data, self.data_weights)
-        for name in ("lr_transforms", "lr_entropy", "lr_aux"):
-            rate = getattr(self, name)
-            if not (rate >= 0 and math.isfinite(rate)):
-                raise UsageError(f"{name} {rate}: must be 0 or more, e.g. 1e-4")
+        for name in ("lr_transforms", "lr_entropy", "lr_aux", "weight_decay"):
+            value = getattr(self, name)
+            if not (value >= 0 and math.isfinite(value)):
+                raise UsageError(f"{name} {value}: must be 0 or more, e.g. 1e-4")
+        if self.stretch and self.train.shrink is None:
+            raise UsageError("stretch without train.shrink: give the range of the factors")
         for name in ("crop", "validation_crop"):
             side = getattr(self.train, name)
             if side % _GRID:

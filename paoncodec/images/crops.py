@@ -53,6 +53,8 @@ class CropSpec:
             (0.5, 0.8), within (0, 1]; JPEG's artefacts are shrunk away with it. A picture that
             is too small for its factor is reduced as far as its shorter side allows. None: never
             reduce.
+        stretch: reduce height and width by factors of their own, each as far as it allows.
+        transpose: exchange rows and columns at random.
         seed: the source of all randomness, ≥ 0.
         cache_bytes: decoded pictures are kept until they fill this many bytes, per process.
         least: pictures with a side below this are left out, as those that cannot be read.
@@ -64,12 +66,16 @@ class CropSpec:
     seed: int = 0
     cache_bytes: int = 0
     least: int = 1
+    stretch: bool = False
+    transpose: bool = False
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise UsageError(f"crop size {self.size}: must be 1 or more pixels")
         if self.shrink is not None and not 0 < self.shrink[0] <= self.shrink[1] <= 1:
             raise UsageError(f"shrink {self.shrink}: must be (low, high), 0 < low <= high <= 1")
+        if self.stretch and self.shrink is None:
+            raise UsageError("stretch without shrink: give a range of factors")
         if self.seed < 0:
             raise UsageError(f"crop seed {self.seed}: must be 0 or more")
         if self.cache_bytes < 0:
@@ -331,14 +337,12 @@ def _cut(
 ) -> npt.NDArray[np.uint8]:
     """A random crop: (H, W, C) → (size, size, 3), any strides."""
     pixels = _at_least(pixels, spec.size)
-    region = _region_side(pixels.shape[:2], spec, rng)
-    top = int(rng.integers(pixels.shape[0] - region + 1))
-    left = int(rng.integers(pixels.shape[1] - region + 1))
-    crop = (
-        pixels[top : top + region, left : left + region]
-        if region == spec.size
-        else _shrunk(pixels, top, left, region, spec.size)
-    )
+    height, width = _region(pixels.shape[:2], spec, rng)
+    top = int(rng.integers(pixels.shape[0] - height + 1))
+    left = int(rng.integers(pixels.shape[1] - width + 1))
+    crop = _shrunk(pixels, (left, top, left + width, top + height), spec.size)
+    if spec.transpose and rng.integers(2):
+        crop = crop.swapaxes(0, 1)
     if spec.flips:
         vertical, horizontal = rng.integers(2, size=2)
         crop = crop[:: -1 if vertical else 1, :: -1 if horizontal else 1]
@@ -354,27 +358,34 @@ def _at_least(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]
     return np.pad(pixels, around, mode="reflect")
 
 
-def _region_side(shape: tuple[int, ...], spec: CropSpec, rng: np.random.Generator) -> int:
-    """The side of the square that becomes the crop, in pixels of the picture."""
+def _region(shape: tuple[int, ...], spec: CropSpec, rng: np.random.Generator) -> tuple[int, int]:
+    """Height and width of what becomes the crop, in pixels of the picture."""
     if spec.shrink is None:
-        return spec.size
-    side = round(spec.size / rng.uniform(*spec.shrink))
-    return min(side, *shape[:2])
+        return spec.size, spec.size
+    factors = rng.uniform(*spec.shrink, size=2 if spec.stretch else 1)
+    height, width = (
+        min(round(spec.size / factor), side)
+        for factor, side in zip(np.broadcast_to(factors, 2), shape, strict=True)
+    )
+    return (height, width) if spec.stretch else (min(height, width),) * 2
 
 
 def _shrunk(
-    pixels: npt.NDArray[np.uint8], top: int, left: int, side: int, size: int
+    pixels: npt.NDArray[np.uint8], box: tuple[int, int, int, int], size: int
 ) -> npt.NDArray[np.uint8]:
-    """The square of `side` at (top, left) reduced to `size`: (size, size, C).
+    """A part of the picture (left, top, right, bottom) reduced to `size`: (size, size, C).
 
-    Only the square and the filter's reach around it are touched: the result is that of reducing
-    the whole picture and cropping.
+    Only the part and the filter's reach around it are touched: the result is that of reducing the
+    whole picture and cropping.
     """
-    reach = int(np.ceil(_LANCZOS_SUPPORT * side / size))
+    left, top, right, bottom = box
+    if (right - left, bottom - top) == (size, size):
+        return pixels[top:bottom, left:right]
+    reach = int(np.ceil(_LANCZOS_SUPPORT * max(right - left, bottom - top) / size))
     y, x = max(0, top - reach), max(0, left - reach)
-    patch = pixels[y : top + side + reach, x : left + side + reach]
+    patch = pixels[y : bottom + reach, x : right + reach]
     grey = patch.shape[2] == 1
     image = Image.fromarray(np.ascontiguousarray(patch[:, :, 0] if grey else patch))
-    box = (left - x, top - y, left - x + side, top - y + side)
+    box = (left - x, top - y, right - x, bottom - y)
     small = np.asarray(image.resize((size, size), Image.Resampling.LANCZOS, box=box))
     return small[:, :, np.newaxis] if grey else small

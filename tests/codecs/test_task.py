@@ -202,18 +202,22 @@ def test_a_start_from_a_file_that_is_gone_damaged_or_another_is_refused(
 def test_optimisers_share_out_every_parameter(
     pictures: Path, arch: str, options: dict[str, Any]
 ) -> None:
-    task = CodecTask(dataclasses.replace(recipe(pictures, options), arch_name=arch))
+    rates = {"lr_transforms": 4e-4, "lr_entropy": 1.5e-3, "weight_decay": 0.05}
+    task = CodecTask(dataclasses.replace(recipe(pictures, options), arch_name=arch, **rates))
     names = {id(p): name for name, p in task.model.named_parameters()}
-    transforms, entropy, aux = [
-        {names[id(p)] for p in group["params"]}
-        for optimizer in task.optimizers()
-        for group in optimizer.param_groups
-    ]
+    groups = [group for optimizer in task.optimizers() for group in optimizer.param_groups]
+    assert [group["lr"] for group in groups] == [4e-4, 1.5e-3, 1.5e-3, 1e-3]
+    assert [group["weight_decay"] for group in groups] == [0, 0.05, 0, 0]
+    members = [{names[id(p)] for p in group["params"]} for group in groups]
+    transforms, kernels, entropy, aux = members
     assert {n.split(".")[0] for n in transforms} == {"g_a", "g_s"}
     assert {name.split(".")[-1] for name in aux} == {"quantiles"}
     assert len(aux) == 1
-    assert transforms | entropy | aux == set(names.values())
-    assert len(transforms) + len(entropy) + len(aux) == len(names)
+    assert set.union(*members) == set(names.values())
+    assert sum(map(len, members)) == len(names)
+    # What is left of a network when its biases, its prior and its gains are gone.
+    assert all(task.model.get_parameter(name).ndim >= 2 for name in kernels)
+    assert not any(name.endswith(("weight", "numerator", "denominator")) for name in entropy)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,32 @@ def test_flips_give_all_four_and_nothing_else(tmp_path: Path) -> None:
     assert seen == {view.transpose(2, 0, 1).tobytes() for view in flipped}
 
 
+def test_transposition_doubles_them(tmp_path: Path) -> None:
+    picture = coordinates(8, 8)
+    save(tmp_path / "a.png", picture)
+    dataset = CropDataset(tmp_path, CropSpec(size=8, flips=False, transpose=True))
+    seen = {dataset[index].numpy().tobytes() for index in range(30)}
+    assert seen == {picture.transpose(axes).tobytes() for axes in ((2, 0, 1), (2, 1, 0))}
+
+
+def test_stretched_crops_have_factors_of_their_own_for_height_and_width(tmp_path: Path) -> None:
+    """Each within the range, and within what its side of the picture allows."""
+    height, width, size = 48, 120, 32
+    save(tmp_path / "a.png", coordinates(height, width))
+    spec = CropSpec(size=size, shrink=(0.4, 0.8), flips=False, stretch=True)
+    dataset = CropDataset(tmp_path, spec)
+    crops = np.stack([dataset[index].numpy() for index in range(60)]).astype(float)
+    # Rows and columns are channels 0 and 1: their slopes are what a pixel stands for.
+    inner = slice(6, -6)
+    rows = np.diff(crops[:, 0, inner, inner], axis=1).mean((1, 2))
+    columns = np.diff(crops[:, 1, inner, inner], axis=2).mean((1, 2))
+    assert rows.max() <= height / size + 0.05
+    assert columns.max() <= 1 / 0.4 + 0.05
+    assert columns.max() > height / size + 0.3
+    assert min(rows.min(), columns.min()) >= 1 / 0.8 - 0.05
+    assert np.abs(rows - columns).max() > 0.5
+
+
 def test_grey_pictures_have_three_equal_channels(tmp_path: Path) -> None:
     save(tmp_path / "a.png", coordinates(20, 20)[:, :, 1])
     for shrink in (None, (0.7, 0.7)):
@@ -227,6 +253,7 @@ def test_without_a_budget_nothing_is_kept(folder: Path) -> None:
         {"shrink": (0.0, 0.5)},
         {"shrink": (0.8, 0.5)},
         {"shrink": (0.5, 1.5)},
+        {"stretch": True},
         {"seed": -1},
         {"cache_bytes": -1},
     ],
