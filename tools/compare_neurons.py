@@ -4,15 +4,19 @@
     python tools/compare_neurons.py --data DIR --kodak DIR --runs runs/neurons --only mbt-2018
 
 Trains what is not trained yet (a run that was stopped goes on), then measures real files, and at
-the end training steps, which take turns. Networks are of the `small` preset and start linear:
-convolutions with GDN (`mbt-2018`), Padé layers with GDN, Padé layers alone; and ELIC of
-CompressAI's layers with three residual blocks a stage, beside ELIC-Paon with one.
+the end training steps, which take turns. With --json, points of other networks that are in the file
+stay there, and their steps are timed again with the rest: runs may be made one by one.
+
+Networks are of the `small` preset and start linear: convolutions with GDN (`mbt-2018`), Padé layers
+with GDN, Padé layers alone; and ELIC of CompressAI's layers with three residual blocks a stage,
+beside ELIC-Paon with one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,10 +33,12 @@ from measure_model import report
 from paoncodec import codecs
 from paoncodec.codecs.recipe import CodecRecipe
 from paoncodec.codecs.task import CodecTask
+from paoncodec.errors import UsageError
 from paoncodec.images.crops import find_images
 from paoncodec.training import RunDirectory, Trainer
 
 PRESET = "small"
+LMBDA = 0.013
 
 #: Name → architecture, and what its options are beside the preset's.
 NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -100,8 +106,8 @@ def step_seconds(recipes: Sequence[CodecRecipe], runs: int = 15) -> list[float]:
     return medians(steps, runs)
 
 
-def point_of(network: str, recipe: CodecRecipe, folder: Path, kodak: Path, seconds: float) -> Point:
-    """The figures of a finished run, and the seconds of a step."""
+def point_of(network: str, recipe: CodecRecipe, folder: Path, kodak: Path) -> Point:
+    """The figures of a finished run, but for the time of a step."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     losses = [r["validation_loss"] for r in records if "validation_loss" in r]
@@ -113,7 +119,7 @@ def point_of(network: str, recipe: CodecRecipe, folder: Path, kodak: Path, secon
         network=network,
         parameters=sum(p.numel() for p in model.parameters()),
         steps=recipe.train.steps,
-        step_seconds=seconds,
+        step_seconds=math.nan,
         validation_loss=min(losses),
         loss=sum(costs) / len(costs),
         bpp=result["bpp"],
@@ -122,7 +128,33 @@ def point_of(network: str, recipe: CodecRecipe, folder: Path, kodak: Path, secon
     )
 
 
+def timed(points: Sequence[Point], lmbda: float, data: str) -> list[Point]:
+    """The points in the order of :data:`NETWORKS`, with times of steps that took turns."""
+    ordered = sorted(points, key=lambda point: list(NETWORKS).index(point.network))
+    recipes = [recipe_of(point.network, lmbda, data, point.steps) for point in ordered]
+    times = step_seconds(recipes)
+    return [replace(p, step_seconds=t) for p, t in zip(ordered, times, strict=True)]
+
+
+def points_in(path: Path | None, lmbda: float) -> list[Point]:
+    """Those that --json has written into a file; none if there is no file.
+
+    Raises:
+        UsageError: they are of another λ.
+    """
+    if path is None or not path.exists():
+        return []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["lmbda"] != lmbda:
+        raise UsageError(f"{path}: points of λ = {content['lmbda']}, not {lmbda}; name another")
+    return [Point(**point) for point in content["points"]]
+
+
 def table(points: Sequence[Point]) -> str:
+    """A line a network.
+
+    Minutes are of its steps, and leave out the loading of pictures and validation.
+    """
     head = ["network", "parameters", "steps", "s a step", "minutes", "held-out loss"]
     head += ["Kodak: loss", "bpp", "PSNR, dB", "dB over JPEG"]
     rows = [
@@ -150,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", required=True, help="folder of training pictures")
     parser.add_argument("--kodak", type=Path, required=True, help="folder of the test pictures")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--lmbda", type=float, default=0.013)
+    parser.add_argument("--lmbda", type=float, default=LMBDA)
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--threads", type=int, default=1, help="of torch while training")
     parser.add_argument("--only", action="append", choices=list(NETWORKS))
@@ -158,14 +190,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     names = arguments.only or list(NETWORKS)
+    kept = [p for p in points_in(arguments.json, arguments.lmbda) if p.network not in names]
     recipes = [recipe_of(n, arguments.lmbda, arguments.data, arguments.steps) for n in names]
     folders = [arguments.runs / n.replace(",", "").replace(" ", "-").lower() for n in names]
-    for network, recipe, folder in zip(names, recipes, folders, strict=True):
+    runs = list(zip(names, recipes, folders, strict=True))
+    for network, recipe, folder in runs:
         print(network, file=sys.stderr)
         trained(recipe, folder)
-    runs = zip(names, recipes, folders, strict=True)
-    times = step_seconds(recipes)
-    points = [point_of(*r, arguments.kodak, t) for r, t in zip(runs, times, strict=True)]
+    points = [point_of(*each, arguments.kodak) for each in runs]
+    points = timed([*points, *kept], arguments.lmbda, arguments.data)
     if arguments.json:
         found = {"preset": PRESET, "lmbda": arguments.lmbda, "points": [asdict(p) for p in points]}
         arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from paoncodec import codecs
+from paoncodec.errors import UsageError
 
 DEMO = Path(codecs.__file__).parents[1] / "demo" / "photo.png"
 
@@ -61,8 +62,14 @@ def test_what_is_trained_is_not_trained_again(
         cost = 0.013 * 255**2 * 10 ** (-point["psnr"] / 10) + point["bpp"]  # of one picture
         assert point["loss"] == pytest.approx(cost)
         assert point["step_seconds"] > 0
+    assert table == compare_neurons.table(compare_neurons.points_in(out, 0.013)) + "\n"
+    with pytest.raises(UsageError, match=r"points of λ = 0\.013, not 0\.1"):
+        compare_neurons.main([*words, "--lmbda", "0.1"])
     metrics = (tmp_path / "runs" / "mbt-2018" / "metrics.jsonl").read_text()
     compare_neurons.main(words)
     assert (tmp_path / "runs" / "mbt-2018" / "metrics.jsonl").read_text() == metrics
-    (again,) = json.loads(out.read_text())["points"]
-    assert again | {"step_seconds": 0} == points[0] | {"step_seconds": 0}
+    again = json.loads(out.read_text())["points"]  # that of the other network has stayed
+    assert [point | {"step_seconds": 0} for point in again] == [
+        point | {"step_seconds": 0} for point in points
+    ]
+    assert all(point["step_seconds"] > 0 for point in again)
