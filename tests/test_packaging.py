@@ -19,9 +19,10 @@ def patterns() -> list[str]:
 def test_every_data_file_of_the_package_travels() -> None:
     data = [p for p in PACKAGE.rglob("*") if p.is_file() and p.suffix not in {".py", ".pyc"}]
     names = [str(path.relative_to(PACKAGE)) for path in data if not path.name.startswith(".")]
-    mbt = ("mbt-paon-small", "mbt-paon-small-variable", "mbt-paon-small-variable-v2")
-    for model in (*mbt, "elic-paon-small-variable"):
+    for model in ("mbt-paon-small", "elic-paon-small-variable"):
         assert f"zoo_data/{model}.safetensors" in names
+    for version in ("", "-v2", "-v3"):
+        assert f"zoo_data/mbt-paon-small-variable{version}.safetensors" in names
     left = [name for name in names if not any(fnmatch(name, pattern) for pattern in patterns())]
     assert not left
 
