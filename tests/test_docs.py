@@ -3,6 +3,7 @@ the cards, and their links lead somewhere."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -136,3 +137,12 @@ def test_figures_in_the_readme_are_those_of_cards_and_result_files(tool: str) ->
     words = [sys.executable, str(ROOT / "tools" / tool), "--check"]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_commands_of_result_files_can_be_typed_elsewhere() -> None:
+    """They name nothing by a path of the machine that measured."""
+    files = sorted((ROOT / "docs" / "results").rglob("*.json"))
+    typed = {path: json.loads(path.read_text()).get("command", []) for path in files}
+    assert any(typed.values())
+    named = [(path.name, word) for path in files for word in typed[path] if word.startswith("/")]
+    assert not named
