@@ -38,7 +38,6 @@ from paoncodec.images.crops import find_images
 from paoncodec.training import RunDirectory, Trainer
 
 PRESET = "small"
-LMBDA = 0.013
 
 #: Name → architecture, and what its options are beside the preset's.
 NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -182,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", required=True, help="folder of training pictures")
     parser.add_argument("--kodak", type=Path, required=True, help="folder of the test pictures")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--lmbda", type=float, default=LMBDA)
+    parser.add_argument("--lmbda", type=float, default=0.013)
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--threads", type=int, default=1, help="of torch while training")
     parser.add_argument("--only", action="append", choices=list(NETWORKS))
