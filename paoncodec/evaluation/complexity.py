@@ -2,8 +2,9 @@
 
 "Padé Neurons for Efficient Neural Models", III-D. A multiply-accumulate is one MAC (fvcore) and two
 FLOPs (torch.utils.flop_counter). Both count convolutions and matrix products. MACs also count the
-interpolation of a shift, four for each value, as fvcore does for ``grid_sample``; neither counts
-the quotient of a Padé neuron, which is one division and a few products an output.
+interpolation of a shift, four for each value, as fvcore does for ``grid_sample``. FLOPs do not, but
+where large maps lie channels last: there it is a convolution (:func:`.shift2d`). Neither counts the
+quotient of a Padé neuron, which is one division and a few products an output.
 """
 
 from __future__ import annotations

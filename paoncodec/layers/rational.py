@@ -88,7 +88,8 @@ def rational(stacks: Sequence[Tensor], bias: Tensor, spec: PadeSpec, groups: int
             f"stacks of {found} channels: degrees ({spec.num}, {spec.den}) with "
             f"{bias.numel()} outputs need {expected}"
         )
-    return _Rational.apply(bias, spec, groups, *stacks).flatten(1, 2)
+    y: Tensor = _Rational.apply(bias, spec, groups, *stacks)
+    return y
 
 
 def denominator(stacks: Sequence[Tensor], spec: PadeSpec, groups: int = 1) -> Tensor:
@@ -101,15 +102,16 @@ def denominator(stacks: Sequence[Tensor], spec: PadeSpec, groups: int = 1) -> Te
 
 
 class _Rational(torch.autograd.Function):
-    """(B, groups, C / groups, ...): torch lets no one write over a view that was made inside."""
-
     @staticmethod
     def forward(ctx: Any, bias: Tensor, spec: PadeSpec, groups: int, *stacks: Tensor) -> Tensor:
         # The gradient of a polynomial does not depend on its terms.
         ctx.save_for_backward(bias, *(stacks if spec.den else ()))
         ctx.spec, ctx.groups = spec, groups
         terms = _terms(stacks, spec, groups)
-        value = torch.empty_like((terms.num or terms.den)[0])
+        # Not like a term: of a single image these have strides that torch does not take for
+        # channels last.
+        result = torch.empty_like(stacks[0][:, : bias.numel()])
+        value = result.unflatten(1, (groups, -1))
         for part in _parts(value):
             here = terms.at(part, _widen)
             a0 = _constant(bias, here, groups)
@@ -121,7 +123,7 @@ class _Rational(torch.autograd.Function):
                 value[part] = narrowed(wide, value.dtype)
             else:
                 FORWARD[spec.kind](here, a0, value[part])
-        return value
+        return result
 
     @staticmethod
     @once_differentiable
@@ -129,8 +131,8 @@ class _Rational(torch.autograd.Function):
         bias, *stacks = ctx.saved_tensors
         spec, groups = ctx.spec, ctx.groups
         if not stacks:
-            grad = grad.flatten(1, 2)
             return _channel_sums(grad, bias), None, None, torch.cat([grad] * spec.num, dim=1)
+        grad = grad.unflatten(1, (groups, -1))
         terms = _terms(stacks, spec, groups)
         into = [torch.empty_like(s) for s in stacks]
         places = _terms(into, spec, groups)

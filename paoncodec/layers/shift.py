@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from paoncodec.layers.rounding import rounded_through
 
@@ -97,15 +98,21 @@ def shift2d(x: Tensor, shift: Tensor, border: Border = "replicate") -> Tensor:
         copies them.
     """
     shift = shift.expand(x.shape[0], -1, -1)
-    if border == "replicate" and _by_planes(x, shift):
-        return _shift_planes(x, shift)
-    return _shift_rows(_shift_rows(x, shift[..., 1], border).mT, shift[..., 0], border).mT
+    if border == "replicate" and _in_parts(x, shift):
+        near = channels_last(x) and bool((shift.abs() <= 1).all())
+        return _shift_taps(x, shift) if near else _shift_planes(x, shift)
+    return _shift_by_gathering(x, shift, border)
 
 
-def _by_planes(x: Tensor, shift: Tensor) -> bool:
-    """Whether the channels are moved one after the other: large maps on a CPU, without gradients.
+def channels_last(x: Tensor) -> bool:
+    """Whether (B, C, H, W) lies in memory so, and not as it is written."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
-    Such a map then stays in the processor's cache; what goes through all channels at once is read
+
+def _in_parts(x: Tensor, shift: Tensor) -> bool:
+    """Whether channels, or rows, are moved by themselves: large maps on a CPU, without gradients.
+
+    Such a part then stays in the processor's cache; what goes through all of them at once is read
     from memory and written to it some ten times.
     """
     learns = torch.is_grad_enabled() and (x.requires_grad or shift.requires_grad)
@@ -144,6 +151,30 @@ def _move_rows(x: Tensor, whole: int, fraction: float, out: Tensor, rest: Tensor
         near, far = x[first + whole : last + whole], x[first + whole + 1 : last + whole + 1]
         step = torch.sub(far, near, out=rest[first:last]).mul_(fraction)
         torch.add(near, step, out=out[first:last])
+
+
+def _shift_taps(x: Tensor, shift: Tensor) -> Tensor:
+    """:func:`shift2d` by a pixel at most, of what is channels last: each channel is convolved."""
+    # As exactly as all others: shares that do not add up to 1 would darken what they move.
+    shift = shift.to(torch.promote_types(torch.promote_types(shift.dtype, x.dtype), torch.float32))
+    taps = torch.stack([(-shift).clamp(min=0), 1 - shift.abs(), shift.clamp(min=0)], dim=3)
+    kernels = (taps[:, :, 1, :, None] * taps[:, :, 0, None, :]).to(x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        images = [
+            F.conv2d(image, kernel[:, None], padding=1, groups=len(kernel))
+            for image, kernel in zip(x.split(1), kernels, strict=True)
+        ]
+    moved = images[0] if len(images) == 1 else torch.cat(images)
+    # The convolution has seen zeros outside.
+    for edge, seen in ((slice(1), slice(2)), (slice(-1, None), slice(-2, None))):
+        moved[:, :, edge] = _shift_by_gathering(x[:, :, seen], shift)[:, :, edge]
+        moved[..., edge] = _shift_by_gathering(x[..., seen], shift)[..., edge]
+    return moved
+
+
+def _shift_by_gathering(x: Tensor, shift: Tensor, border: Border = "replicate") -> Tensor:
+    """:func:`shift2d` of everything at once."""
+    return _shift_rows(_shift_rows(x, shift[..., 1], border).mT, shift[..., 0], border).mT
 
 
 def _shift_rows(x: Tensor, shift: Tensor, border: Border) -> Tensor:

@@ -151,11 +151,15 @@ def test_arithmetic_of_float16_is_float32() -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_the_memory_layout_stays(layout: torch.memory_format) -> None:
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_memory_layout_stays(batch: int, layout: torch.memory_format) -> None:
     spec = PadeSpec(2, 1)
-    terms = [s.to(memory_format=layout).requires_grad_() for s in stacks(spec, 5, 3)]
+    terms = [stack.to(memory_format=layout) for stack in stacks(spec, 5, 3, batch=batch)]
+    terms = [stack.requires_grad_() for stack in terms]
     y = rational(terms, bias(), spec)
     assert y.is_contiguous(memory_format=layout)
+    # Also to torch's convolutions, which look at the first stride even of a single image.
+    assert y.stride(0) >= y[0].numel()
     y.sum().backward()
     assert all(s.grad.is_contiguous(memory_format=layout) for s in terms)
 

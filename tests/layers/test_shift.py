@@ -205,3 +205,41 @@ def test_one_channel_after_the_other_gives_the_same_bits(
     assert learned.requires_grad
     with torch.no_grad():
         assert shift2d(x, shift * torch.inf)[0, 0].isnan().any()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-6), (torch.bfloat16, 2e-2)]
+)
+@pytest.mark.parametrize("size", [(2, 1), (1, 5), (5, 7)])
+def test_taps_of_what_is_channels_last_give_the_same(
+    size: tuple[int, int], dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = picture(2, 6, *size, dtype=dtype)
+    shift = picture(2, 6, 2).clamp(-1, 1)
+    shift[0, :3] = torch.tensor([[0, 0], [1, -1], [-0.5, 0.25]])
+    expected = shift2d(x, shift)
+    monkeypatch.setattr(shift_module, "_LARGE_PLANE", 1)
+    monkeypatch.setattr(shift_module, "_shift_planes", None)
+    with torch.autocast("cpu", torch.bfloat16):
+        moved = shift2d(x.to(memory_format=torch.channels_last), shift)
+    assert moved.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(moved[0, :2], expected[0, :2])
+    torch.testing.assert_close(moved, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_taps_are_for_a_pixel_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, shift = picture(1, 2, 5, 7), torch.tensor([[[0.5, 1.25], [0, -2]]])
+    expected = shift2d(x, shift)
+    monkeypatch.setattr(shift_module, "_LARGE_PLANE", 1)
+    assert torch.equal(shift2d(x.to(memory_format=torch.channels_last), shift), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_taps_of_a_half_precision_shift_keep_what_is_even(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shift_module, "_LARGE_PLANE", 1)
+    monkeypatch.setattr(shift_module, "_shift_planes", None)
+    x = torch.full((1, 8, 5, 7), 100.0).to(memory_format=torch.channels_last)
+    moved = shift2d(x, picture(1, 8, 2).clamp(-1, 1).to(dtype))
+    torch.testing.assert_close(moved, x, rtol=1e-6, atol=0)
