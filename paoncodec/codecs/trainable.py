@@ -86,7 +86,7 @@ class TrainableCodec(ExactCodec, CompressionModel):
         tails: Tails | None = None,
         **options: Any,
     ) -> bool:
-        """Makes the probability tables; they then travel with the state dict.
+        """Makes the probability tables, which then travel with the state dict, and is laid to code.
 
         Args:
             scale_table: standard deviations the tables of y are made for; default CompressAI's 64.
@@ -101,6 +101,7 @@ class TrainableCodec(ExactCodec, CompressionModel):
             WeightsError: NaN or infinity in the model, or a prior of z that comes to that.
         """
         self._require_finite()
+        self.lay_for_coding()
         self._exact = None  # new tables may lie where older ones lay
         made = self.entropy_bottleneck.update(force=force, **options)
         if made or not len(self.z_tables):

@@ -165,6 +165,7 @@ class ExactCodec(nn.Module):
         self.z_tables = FrozenTables()
         self.y_tables = GaussianTables()
         self._exact: tuple[tuple[tuple[int, int], ...], ExactModel] | None = None
+        self._register_state_dict_hook(_as_written)
 
     def walk(self, select: Select) -> Walk:
         """The walk over y in exact arithmetic, made of the present weights.
@@ -189,6 +190,11 @@ class ExactCodec(nn.Module):
             ValueError, KeyError: the state dict is not one of this codec.
         """
         raise NotImplementedError
+
+    def lay_for_coding(self) -> None:
+        """Lays the kernels of g_a and g_s channels last: so CPUs code fastest, but do not train."""
+        for network in (self.g_a, self.g_s):
+            network.to(memory_format=torch.channels_last)
 
     def analysis(self, x: Tensor, quality: float | Tensor | None = None) -> Tensor:
         """g_a and the gains: y as it is rounded.
@@ -345,12 +351,25 @@ class ExactCodec(nn.Module):
     def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> Self:
         """The model whose sizes and options the tensors' names and shapes tell, with its weights.
 
+        With tables it is laid to code, as :meth:`update` left it.
+
         Raises:
             ValueError, KeyError: the state dict is not one of this codec.
         """
         net = cls(**cls.config_of(state_dict).to_json())
         net.load_state_dict(state_dict)
+        if len(net.y_tables):
+            net.lay_for_coding()
         return net
+
+
+def _as_written(
+    model: nn.Module, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]
+) -> None:
+    """Has tensors of a state dict lie as they are written, however the model is laid."""
+    for name, tensor in state.items():
+        if name.startswith(prefix) and not isinstance(tensor, nn.Parameter):
+            state[name] = tensor.contiguous()
 
 
 def _of_one_rate(y: Tensor, quality: float | Tensor | None) -> Tensor:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from paoncodec.layers.base import PaLa, becomes_half, by_images, require_at_least, require_groups
 from paoncodec.layers.rational import Kind
-from paoncodec.layers.shift import NoShift, ShiftSpec, build_shifter
+from paoncodec.layers.shift import NoShift, ShiftSpec, build_shifter, channels_last
 from paoncodec.layers.transposed import conv_transpose2d
 
 #: What a convolution sees outside the picture. The paper's is the first.
@@ -229,8 +229,14 @@ class PaLaConvTranspose2d(PaLa):
 
     def _of_images(self, x: Tensor) -> Tensor:
         y = self._pade(pad(self.shifter(x), self.border, "replicate"))
-        # Where nothing learns, products come channels last on CPUs: conv_transpose2d says why.
-        return y if y.requires_grad or y.device.type != "cpu" else y.contiguous()
+        # Where nothing learns, products come channels last on CPUs: conv_transpose2d says why. What
+        # follows is fastest if it is laid out as the weights are.
+        as_it_is = y.requires_grad or y.device.type != "cpu" or self._channels_last()
+        return y if as_it_is else y.contiguous()
+
+    def _channels_last(self) -> bool:
+        weights = (self.numerator, self.denominator)
+        return any(channels_last(weight) for weight in weights if weight is not None)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""

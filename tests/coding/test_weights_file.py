@@ -58,6 +58,12 @@ def test_a_coder_codes_as_the_model_does(
     assert coder.config == model.config
     assert not coder.training
     assert not any(parameter.requires_grad for parameter in coder.parameters())
+    # What it is saved as does not tell how it lies in memory.
+    save_file(model.state_dict(), tmp_path / "copy.safetensors")
+    copy = load_file(tmp_path / "copy.safetensors")
+    assert all(torch.equal(copy[name], tensor) for name, tensor in model.state_dict().items())
+    kernels = [p for p in (*coder.g_a.parameters(), *coder.g_s.parameters()) if p.ndim == 4]
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
     # All that it has are the model's, under the same names.
     theirs = model.state_dict()
     for name, tensor in coder.state_dict().items():
