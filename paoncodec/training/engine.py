@@ -224,8 +224,8 @@ class Trainer:
             self.learner.restore(state)
         except (RuntimeError, ValueError) as error:
             raise WeightsError(
-                f"{self.run.checkpoint_file}: of another model than config.json beside it; "
-                "begin a new run"
+                f"{self.run.checkpoint_file}: its model or optimisers are not what this version "
+                "makes of config.json beside it; begin a new run"
             ) from error
 
     @contextmanager

@@ -52,7 +52,7 @@ class Learner:
         """Goes on from a state.
 
         Raises:
-            RuntimeError, ValueError: it is of another model.
+            RuntimeError, ValueError: it is of another model, or of other optimisers.
         """
         self._task.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])

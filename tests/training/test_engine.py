@@ -631,6 +631,6 @@ def test_a_checkpoint_of_another_model_is_named(toy: type[Any], tmp_path: Path) 
 
     run = RunDirectory(tmp_path / "run")
     Trainer(toy(config()), run).fit()
-    with pytest.raises(WeightsError, match=r"last\.pt: of another model") as caught:
+    with pytest.raises(WeightsError, match=r"last\.pt: its model or optimisers are not") as caught:
         Trainer(Wider(config()), RunDirectory(run.path, resume=True))
     assert "\n" not in str(caught.value)
