@@ -181,11 +181,12 @@ def _shift_rows(x: Tensor, shift: Tensor, border: Border) -> Tensor:
     """Shift along dimension 2 by (B, C) pixels."""
     height = x.shape[2]
     shift = shift.to(torch.promote_types(shift.dtype, torch.float32))
-    # The mirrored picture repeats; otherwise every row past the picture's height is like another.
-    mirror = border == "mirror"
-    shift = shift.remainder(2 * height) if mirror else shift.clamp(-height, height)
+    if border != "mirror":  # every row past the picture's height is like another
+        shift = shift.clamp(-height, height)
     whole = shift.detach().floor()
     fraction = (shift - whole).to(x.dtype)[..., None, None]
+    if border == "mirror":  # the mirrored picture repeats
+        whole = whole.remainder(2 * height)
     rows = torch.arange(height, device=x.device) + whole.long()[..., None]
     near = _take_rows(x, rows, border)
     far = _take_rows(x, rows + 1, border)

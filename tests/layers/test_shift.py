@@ -243,3 +243,10 @@ def test_taps_of_a_half_precision_shift_keep_what_is_even(
     x = torch.full((1, 8, 5, 7), 100.0).to(memory_format=torch.channels_last)
     moved = shift2d(x, picture(1, 8, 2).clamp(-1, 1).to(dtype))
     torch.testing.assert_close(moved, x, rtol=1e-6, atol=0)
+
+
+def test_mirrored_shifts_of_wide_maps_are_exact() -> None:
+    x = picture(1, 1, 1, 4096)
+    shift = torch.tensor([[[-0.3, 0.0]]])
+    expected = shift2d(x.double(), shift.double(), "mirror").float()
+    torch.testing.assert_close(shift2d(x, shift, "mirror"), expected)
