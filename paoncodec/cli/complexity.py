@@ -22,7 +22,8 @@ Counts are whole, in millions. The paper cuts 14.7456 to 14.74 and rounds 30.277
 shifted layers have 4 x 256 x 256 x 3 products of the interpolation more (0.7864 M), and with a
 predicted shift 18 of the 1x1 convolution. In FLOPs the interpolation does not count.
 Memory: the paper's is torch.cuda.max_memory_allocated, which maps of 0.75 MiB each cannot account
-for: what is left, much the same in all rows, would be workspace of the GPU's convolutions. Ours is
+for: some 450 MiB, in all rows, would be workspace of the GPU's convolutions. The shifted rows have
+119 MiB more, which the paper puts down to the shifter; here that takes a few maps. Ours is
 what torch's CPU allocator holds at once beyond input and weights, without gradients."""
 
 

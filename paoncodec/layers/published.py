@@ -13,6 +13,9 @@ with these exceptions, in which the published code is at fault:
 - smooth with K ≥ 2 and L = 0: there an error, here the polynomial P_K;
 - smooth with L ≥ 2: here the divisor has a floor, :data:`.DENOMINATOR_FLOOR`.
 
+Two kinds of deformable layers, which :func:`load_deform_conv2d` describes, are refused: those whose
+channels' own offsets move powers or mixtures of other channels, and even kernels.
+
 Denominators of 0, as the published absolute and separable layers start with, load as they are:
 :meth:`.PaLa.reset_parameters` gives a start from which they learn.
 """
