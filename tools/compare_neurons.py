@@ -9,7 +9,7 @@ stay there, and their steps are timed again with the rest: runs may be made one 
 
 Networks are of the `small` preset and start linear: convolutions with GDN (`mbt-2018`), Padé layers
 with GDN, Padé layers alone; and ELIC of CompressAI's layers with three residual blocks a stage,
-beside ELIC-Paon with one.
+beside ELIC-Paon with one, and with its attention blocks of Padé layers too.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from paoncodec.images.crops import find_images
 from paoncodec.training import RunDirectory, Trainer
 
 PRESET = "small"
+LMBDA = 0.013
 
 #: Name → architecture, and what its options are beside the preset's.
 NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -46,6 +47,7 @@ NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "mbt-paon": ("mbt-paon", {}),
     "elic-2022, 3 blocks": ("elic-2022", {"blocks": 3}),
     "elic-paon, 1 block": ("elic-paon", {"blocks": 1}),
+    "elic-paon, 1 block, Padé attention": ("elic-paon", {"blocks": 1, "attention": True}),
 }
 
 
@@ -135,7 +137,7 @@ def timed(points: Sequence[Point], lmbda: float, data: str) -> list[Point]:
     return [replace(p, step_seconds=t) for p, t in zip(ordered, times, strict=True)]
 
 
-def points_in(path: Path | None, lmbda: float) -> list[Point]:
+def points_in(path: Path | None, lmbda: float = LMBDA) -> list[Point]:
     """Those that --json has written into a file; none if there is no file.
 
     Raises:
@@ -181,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", required=True, help="folder of training pictures")
     parser.add_argument("--kodak", type=Path, required=True, help="folder of the test pictures")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--lmbda", type=float, default=0.013)
+    parser.add_argument("--lmbda", type=float, default=LMBDA)
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--threads", type=int, default=1, help="of torch while training")
     parser.add_argument("--only", action="append", choices=list(NETWORKS))
