@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from _documents import settle, with_part
+from compare_neurons import points_in, table
 from readme_figures import card_section
 from readme_kodak import ANCHOR, RESULTS, codec_table
 
@@ -32,10 +33,22 @@ def equal_time() -> str:
     return codec_table([mbt, elic], load_result(RESULTS / f"{ANCHOR}.json"), [elic]) + "\n"
 
 
+def neurons() -> str:
+    """Convolutions with GDN, Padé layers with GDN, and Padé layers alone."""
+    return table(points_in(TRAINING / "neurons.json")) + "\n"
+
+
+def blocks() -> str:
+    """ELIC of convolutions with three residual blocks beside ELIC-Paon with one."""
+    return table(points_in(TRAINING / "blocks.json")) + "\n"
+
+
 #: What the document's parts are made by.
 PARTS: Mapping[str, Callable[[], str]] = {
     "cards": cards,
     "equal-time": equal_time,
+    "neurons": neurons,
+    "blocks": blocks,
 }
 
 
