@@ -86,7 +86,9 @@ class TrainableCodec(ExactCodec, CompressionModel):
         tails: Tails | None = None,
         **options: Any,
     ) -> bool:
-        """Makes the probability tables, which then travel with the state dict, and is laid to code.
+        """Makes the probability tables, which then travel with the state dict.
+
+        From then on kernels lie as coding is fastest (:meth:`lay_for_coding`).
 
         Args:
             scale_table: standard deviations the tables of y are made for; default CompressAI's 64.

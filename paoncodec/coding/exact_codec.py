@@ -351,7 +351,7 @@ class ExactCodec(nn.Module):
     def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> Self:
         """The model whose sizes and options the tensors' names and shapes tell, with its weights.
 
-        With tables it is laid to code, as :meth:`update` left it.
+        With tables, kernels lie as coding is fastest (:meth:`lay_for_coding`).
 
         Raises:
             ValueError, KeyError: the state dict is not one of this codec.
