@@ -15,9 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from paoncodec.layers.base import PaLa, becomes_half, by_images, require_at_least, require_groups
+from paoncodec.layers.base import (
+    PaLa,
+    becomes_half,
+    by_images,
+    channels_last,
+    require_at_least,
+    require_groups,
+)
 from paoncodec.layers.rational import Kind
-from paoncodec.layers.shift import NoShift, ShiftSpec, build_shifter, channels_last
+from paoncodec.layers.shift import NoShift, ShiftSpec, build_shifter
 from paoncodec.layers.transposed import conv_transpose2d
 
 #: What a convolution sees outside the picture. The paper's is the first.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from paoncodec.layers.base import channels_last
 from paoncodec.layers.rounding import rounded_through
 
 #: What a shift brings in from outside: the border pixel, zeros, or the picture mirrored about the
@@ -102,11 +103,6 @@ def shift2d(x: Tensor, shift: Tensor, border: Border = "replicate") -> Tensor:
         near = channels_last(x) and bool((shift.abs() <= 1).all())
         return _shift_taps(x, shift) if near else _shift_planes(x, shift)
     return _shift_by_gathering(x, shift, border)
-
-
-def channels_last(x: Tensor) -> bool:
-    """Whether (B, C, H, W) lies in memory so, and not as it is written."""
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def _in_parts(x: Tensor, shift: Tensor) -> bool:
