@@ -2,11 +2,13 @@
 
     python tools/compare_recipes.py --data DIR --minutes 5 --json docs/results/training/recipes.json
     python tools/compare_recipes.py --data DIR --minutes 5 --trial landed --trial "random start"
+    python tools/compare_recipes.py --data DIR --minutes 5 --precision float32
 
 Each trial is the `small` preset of MBT-Paon with a few settings of its own. Its steps are as many
 as fit in the minutes, which are of processor time in one thread, decoding of pictures included:
 what else the machine does meanwhile hardly matters. The schedule is stretched to them, so every
 trial ends with its decay. Losses are those of the averaged weights on the same held-out crops.
+With --json each trial is written as it ends, beside those that are in the file.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _common import run
 from _documents import markdown_table
 from pytorch_optimizer import SOAP, Muon
 
 from paoncodec.codecs.recipe import CodecRecipe
 from paoncodec.codecs.task import CodecTask
+from paoncodec.errors import UsageError
 from paoncodec.training import RunDirectory, Trainer
 
 PRESET = "small"
@@ -35,11 +39,12 @@ PRESET = "small"
 _PROBE = 8
 _MOST_STEPS = 1_000_000
 #: Settings of the loop; all others are the recipe's own.
-_LOOP = ("batch_size", "crop", "shrink", "hold", "warmup", "ema", "precision", "clip")
+_LOOP = ("batch_size", "crop", "shrink", "hold", "warmup", "ema", "precision", "clip", "seed")
 
 #: What differs from the preset. Several parts share the time evenly, each from the last's weights.
 TRIALS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "landed": ({},),
+    "landed, another seed": ({"seed": 1},),
     "random start": ({"start": "random"},),
     "learning rates 1e-4, as in the paper": ({"lr_transforms": 1e-4, "lr_entropy": 1e-4},),
     "learning rates 4e-4 for all": ({"lr_entropy": 4e-4},),
@@ -47,6 +52,7 @@ TRIALS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "decay from the first step": ({"hold": 0.0},),
     "no average of the weights": ({"ema": 0.0},),
     "float32": ({"precision": "float32"},),
+    "bfloat16": ({"precision": "bfloat16"},),
     "crops of 64, 32 a step": ({"crop": 64, "batch_size": 32},),
     "crops of 128, 8 a step": ({"crop": 128, "batch_size": 8},),
     "1 crop a step": ({"batch_size": 1},),
@@ -114,15 +120,30 @@ class Outcome:
     psnr: float
 
 
-def recipe_of(
-    changes: Mapping[str, Any], lmbda: float, data: str, steps: int, seed: int
-) -> CodecRecipe:
-    """The preset with a trial's settings, for so many steps and one validation, at their end."""
-    loop = {name: value for name, value in changes.items() if name in _LOOP}
-    own = {name: value for name, value in changes.items() if name not in (*_LOOP, "optimizer")}
-    recipe = CodecRecipe.from_preset(PRESET, "mbt-paon", lmbda, [data], steps=steps, seed=seed)
-    train = replace(recipe.train, **loop, workers=0, validate_every=steps)
-    return replace(recipe, **own, train=replace(train, warmup=min(train.warmup, steps // 4)))
+@dataclass(frozen=True)
+class Setting:
+    """What all trials share; ``precision`` None: the preset's."""
+
+    lmbda: float
+    data: str
+    minutes: float
+    seed: int
+    precision: str | None
+
+    def recipe(self, changes: Mapping[str, Any], steps: int) -> CodecRecipe:
+        """The preset with a trial's settings, for so many steps and one validation at the end."""
+        loop = {name: value for name, value in changes.items() if name in _LOOP}
+        own = {name: value for name, value in changes.items() if name not in (*_LOOP, "optimizer")}
+        shared = {"steps": steps, "seed": self.seed, "precision": self.precision}
+        recipe = CodecRecipe.from_preset(PRESET, "mbt-paon", self.lmbda, [self.data], **shared)
+        train = replace(recipe.train, **loop, workers=0, validate_every=steps)
+        return replace(recipe, **own, train=replace(train, warmup=min(train.warmup, steps // 4)))
+
+    def to_json(self) -> dict[str, Any]:
+        """What must be equal for outcomes to be compared; names no folder."""
+        precision = self.recipe({}, 1).train.precision
+        about = {"preset": PRESET, "lmbda": self.lmbda, "minutes": self.minutes}
+        return {**about, "seed": self.seed, "precision": precision}
 
 
 def fitted(
@@ -155,19 +176,17 @@ def seconds_a_step(recipe: CodecRecipe, folder: Path, optimizer: str | None = No
     return (taken[1] - taken[0]) / (lengths[1] - lengths[0])
 
 
-def run_trial(
-    trial: str, lmbda: float, data: str, minutes: float, seed: int, folder: Path
-) -> Outcome:
+def run_trial(trial: str, setting: Setting, folder: Path) -> Outcome:
     """All parts of a trial, one after the other."""
     parts = TRIALS[trial]
     steps_in_all, seconds_in_all = 0, 0.0
     figures: Mapping[str, float] = {}
     for number, changes in enumerate(parts):
-        probe = recipe_of(changes, lmbda, data, _PROBE, seed)
+        probe = setting.recipe(changes, _PROBE)
         optimizer = changes.get("optimizer")
         each = seconds_a_step(probe, folder / f"part-{number}", optimizer)
-        steps = max(1, min(_MOST_STEPS, round(60 * minutes / len(parts) / each)))
-        recipe = recipe_of(changes, lmbda, data, steps, seed)
+        steps = max(1, min(_MOST_STEPS, round(60 * setting.minutes / len(parts) / each)))
+        recipe = setting.recipe(changes, steps)
         if number:
             before = folder / f"part-{number - 1}" / "run" / "last.safetensors"
             recipe = replace(recipe, start="weights", start_from=str(before))
@@ -177,6 +196,21 @@ def run_trial(
     names = ("loss", "bpp", "psnr")
     found = {name: figures[f"validation_{name}"] for name in names}
     return Outcome(trial, steps_in_all, seconds_in_all, **found)
+
+
+def outcomes_in(path: Path | None, setting: Setting) -> list[Outcome]:
+    """Those that --json has written into a file; none if there is no file.
+
+    Raises:
+        UsageError: they are of another setting.
+    """
+    if path is None or not path.exists():
+        return []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    trials = content.pop("trials")
+    if content != setting.to_json():
+        raise UsageError(f"{path}: trials of {content}, not {setting.to_json()}; name another")
+    return [Outcome(**trial) for trial in trials]
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -204,32 +238,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--lmbda", type=float, default=0.013)
     parser.add_argument("--minutes", type=float, default=5.0, help="of processor time, each")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), help="in place of the preset's"
+    )
     parser.add_argument("--trial", action="append", choices=list(TRIALS), help="only this one")
     parser.add_argument("--json", type=Path, help="file to write what was found into")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", FutureWarning)
-    outcomes = []
+    names = ("lmbda", "data", "minutes", "seed", "precision")
+    setting = Setting(**{name: getattr(arguments, name) for name in names})
+    trials = arguments.trial or list(TRIALS)
+    outcomes = [o for o in outcomes_in(arguments.json, setting) if o.trial not in trials]
     with tempfile.TemporaryDirectory() as scratch:
-        for number, trial in enumerate(arguments.trial or TRIALS):
+        for number, trial in enumerate(trials):
             print(trial, file=sys.stderr)
-            folder = Path(scratch) / str(number)
-            outcomes.append(
-                run_trial(
-                    trial,
-                    arguments.lmbda,
-                    arguments.data,
-                    arguments.minutes,
-                    arguments.seed,
-                    folder,
-                )
-            )
-    if arguments.json:
-        about = {"preset": PRESET, "lmbda": arguments.lmbda, "seed": arguments.seed}
-        found = {**about, "trials": [asdict(outcome) for outcome in outcomes]}
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            outcomes.append(run_trial(trial, setting, Path(scratch) / str(number)))
+            if arguments.json:
+                found = {**setting.to_json(), "trials": [asdict(outcome) for outcome in outcomes]}
+                arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(table(outcomes))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from paoncodec.codecs.recipe import CodecRecipe
+from paoncodec.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +30,13 @@ def small_network(monkeypatch, compare_recipes):
 
 
 def test_every_trial_is_a_recipe(compare_recipes):
-    landed = compare_recipes.recipe_of({}, 0.013, "pictures", 400, 0)
-    for parts in compare_recipes.TRIALS.values():
+    setting = compare_recipes.Setting(0.013, "pictures", 5, 0, None)
+    landed = setting.recipe({}, 400)
+    for trial, parts in compare_recipes.TRIALS.items():
         for changes in parts:
-            recipe = compare_recipes.recipe_of(changes, 0.013, "pictures", 400, 0)
+            recipe = setting.recipe(changes, 400)
             own = {name: value for name, value in changes.items() if name != "optimizer"}
-            assert (recipe == landed) == (not own)
+            assert (recipe == landed) == (trial in ("landed", landed.train.precision) or not own)
             for name, value in own.items():
                 holder = recipe.train if name in compare_recipes._LOOP else recipe
                 assert getattr(holder, name) == value
@@ -74,5 +76,25 @@ def test_what_both_probes_spend_beside_their_steps_drops_out(
         return {}, 7 + 0.25 * recipe.train.steps
 
     monkeypatch.setattr(compare_recipes, "fitted", fitted)
-    recipe = compare_recipes.recipe_of({}, 0.013, str(pictures), 2, 0)
+    recipe = compare_recipes.Setting(0.013, str(pictures), 5, 0, None).recipe({}, 2)
     assert compare_recipes.seconds_a_step(recipe, tmp_path) == 0.25
+
+
+@pytest.mark.usefixtures("small_network")
+def test_trials_of_a_file_stay_unless_they_are_of_another_setting(
+    compare_recipes, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(compare_recipes, "seconds_a_step", lambda *probe: 1.0)
+    out = tmp_path / "found.json"
+    words = ["--data", str(pictures), "--minutes", "0.05", "--json", str(out)]
+    words += ["--precision", "float32"]
+    compare_recipes.main([*words, "--trial", "landed"])
+    first = json.loads(out.read_text())
+    assert first["precision"] == "float32"
+    compare_recipes.main([*words, "--trial", "random start"])
+    both = json.loads(out.read_text())
+    assert both["trials"][:1] == first["trials"]
+    assert [trial["trial"] for trial in both["trials"]] == ["landed", "random start"]
+    with pytest.raises(UsageError, match="name another"):
+        compare_recipes.main([*words, "--seed", "3"])
+    assert json.loads(out.read_text()) == both
