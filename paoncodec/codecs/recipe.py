@@ -41,6 +41,8 @@ class CodecRecipe(Recipe):
         lr_aux: learning rate of the quantiles of the factorised prior.
         weight_decay: of the kernels of all networks but g_a and g_s, decoupled from the loss as in
             AdamW. They learn pictures by heart sooner than the transforms do.
+        quality_tilt: of one network for all qualities: how much more often high ones are drawn
+            (:func:`.draw_qualities`), 0 for all equally often. They ask most of the transforms.
         stretch, transpose: of training crops (:class:`.CropSpec`), more variety from few pictures.
         train: settings of the loop.
 
@@ -60,6 +62,7 @@ class CodecRecipe(Recipe):
     lr_entropy: float = 1e-4
     lr_aux: float = 1e-3
     weight_decay: float = 0.0
+    quality_tilt: float = 0.0
     stretch: bool = False
     transpose: bool = False
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -78,10 +81,10 @@ class CodecRecipe(Recipe):
                 "start 'weights' and with no other"
             )
         check_data_weights(self.data, self.data_weights)
-        for name in ("lr_transforms", "lr_entropy", "lr_aux", "weight_decay"):
+        for name in ("lr_transforms", "lr_entropy", "lr_aux", "weight_decay", "quality_tilt"):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
-                raise UsageError(f"{name} {value}: must be 0 or more, e.g. 1e-4")
+                raise UsageError(f"{name} {value}: must be 0 or more")
         if self.stretch and self.train.shrink is None:
             raise UsageError("stretch without train.shrink: give the range of the factors")
         for name in ("crop", "validation_crop"):

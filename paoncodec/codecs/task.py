@@ -142,12 +142,15 @@ class CodecTask:
         self, model: Callable[..., Any], batch: Tensor, samples: Samples
     ) -> tuple[Tensor, dict[str, float]]:
         images = batch.float() / 255
-        quality = draw_qualities(samples.spread()) if self.recipe.variable else None
+        quality = self._qualities(samples) if self.recipe.variable else None
         with noise_of(samples, self.model):
             out = model(images, quality)
         loss, figures = self._rate_distortion(out, images, quality)
         # The quantiles see only the auxiliary loss, and nothing else does (CompressAI's aux_loss).
         return loss + self.model.aux_loss(), figures
+
+    def _qualities(self, samples: Samples) -> Tensor:
+        return draw_qualities(samples.spread(), self.recipe.quality_tilt)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         if not self.recipe.variable:

@@ -74,14 +74,17 @@ class GainUnit(nn.Module):
         return f"{self.log_gain.shape[1]}"
 
 
-def draw_qualities(places: Tensor) -> Tensor:
+def draw_qualities(places: Tensor, tilt: float = 0.0) -> Tensor:
     """Qualities for the images of a batch, spread over the scale 1 to 6.
 
     Args:
         places: (B,) random numbers in [0, 1).
+        tilt: how often a quality comes up grows with this power of its height on the scale: 0 for
+            all equally often, 1 for twice as often at twice the height.
     """
     low, high = LOWEST - _OVERSHOOT, HIGHEST + _OVERSHOOT
-    return (low + (high - low) * places).clamp(LOWEST, HIGHEST)
+    heights = places ** (1 / (1 + tilt))
+    return (low + (high - low) * heights).clamp(LOWEST, HIGHEST)
 
 
 def lmbdas_of(qualities: Tensor) -> Tensor:

@@ -341,6 +341,23 @@ def test_micro_batches_are_the_whole_batch(pictures: Path) -> None:
         assert sum(part[name] for _, part in parts) / 2 == pytest.approx(value, rel=1e-5)
 
 
+def test_a_recipe_may_draw_high_qualities_more_often(pictures: Path) -> None:
+    def drawn(tilt: float) -> Tensor:
+        settings = recipe(pictures, lmbda="variable", batch_size=4)
+        task = CodecTask(dataclasses.replace(settings, quality_tilt=tilt))
+        seen: list[Tensor] = []
+
+        def model(images: Tensor, quality: Tensor) -> dict[str, Any]:
+            seen.append(quality)
+            return task.model(images, quality)
+
+        task.loss(model, torch.stack([task.data()[n] for n in range(4)]), Samples(range(4), 4, 0))
+        return seen[0]
+
+    assert (drawn(1.0) > drawn(0.0)).any()
+    assert (drawn(1.0) >= drawn(0.0)).all()
+
+
 def test_the_pictures_of_a_validation_are_crops_and_what_becomes_of_them(pictures: Path) -> None:
     for lmbda, columns in ((0.013, 2), ("variable", 4)):
         task = CodecTask(recipe(pictures, lmbda=lmbda))

@@ -176,6 +176,17 @@ def test_the_qualities_of_a_batch_are_spread_over_the_scale() -> None:
     assert draws.flatten().mean() == pytest.approx(3.5, abs=0.05)
 
 
+def test_a_tilt_draws_high_qualities_more_often() -> None:
+    places = (torch.arange(10_000) + 0.5) / 10_000
+    even, tilted = draw_qualities(places), draw_qualities(places, tilt=1.0)
+    assert tilted.min() == 1
+    assert tilted.max() == 6
+    # Of heights from 0.8 to 6.2, 1.2 of 5.4 lie below quality 2, 4.2 below 5; tilted, the square.
+    for least, share in ((2, 1.2 / 5.4), (5, 4.2 / 5.4)):
+        assert (even < least).float().mean() == pytest.approx(share, abs=1e-3)
+        assert (tilted < least).float().mean() == pytest.approx(share**2, abs=1e-3)
+
+
 def test_losses_weigh_the_same_per_cent_of_bits() -> None:
     lmbdas = lmbdas_of(torch.tensor([1.0, 4.0, 6.0]))
     torch.testing.assert_close(lmbdas, torch.tensor([0.0018, 0.013, 0.0483]))
