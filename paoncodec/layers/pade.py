@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paoncodec.layers.base import (
@@ -24,7 +24,13 @@ from paoncodec.layers.base import (
     require_groups,
 )
 from paoncodec.layers.rational import Kind
-from paoncodec.layers.shift import NoShift, ShiftSpec, build_shifter
+from paoncodec.layers.shift import (
+    NoShift,
+    PredictedShifter,
+    ShiftSpec,
+    StaticShifter,
+    build_shifter,
+)
 from paoncodec.layers.transposed import conv_transpose2d
 
 #: What a convolution sees outside the picture. The paper's is the first.
@@ -142,7 +148,7 @@ class PaLaConv2d(PaLa):
         return by_images(self._of_images, x, self._terms_of(x, self.stride**-2))
 
     def _of_images(self, x: Tensor) -> Tensor:
-        return self._pade(pad(self.shifter(x), self.padding, self.padding_mode))
+        return self._pade(_shifted(self.shifter, x, self.padding, self.padding_mode))
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
@@ -235,7 +241,7 @@ class PaLaConvTranspose2d(PaLa):
         return by_images(self._of_images, x, self._terms_of(x, self.stride**2))
 
     def _of_images(self, x: Tensor) -> Tensor:
-        y = self._pade(pad(self.shifter(x), self.border, "replicate"))
+        y = self._pade(_shifted(self.shifter, x, self.border, "replicate"))
         # Where nothing learns, products come channels last on CPUs: conv_transpose2d says why. What
         # follows is fastest if it is laid out as the weights are.
         as_it_is = y.requires_grad or y.device.type != "cpu" or self._channels_last()
@@ -261,6 +267,13 @@ def stack_convolution(weights: Sequence[Tensor], groups: int) -> Tensor:
         return torch.cat([w.squeeze(0) for w in weights])
     grouped = [w.unflatten(1, (groups, -1)) for w in weights]  # (D, g, out/g, in/g, k, k)
     return torch.stack(grouped, dim=2).flatten(0, 3)
+
+
+def _shifted(shifter: nn.Module, x: Tensor, border: int, mode: PaddingMode) -> Tensor:
+    if mode == "replicate" and isinstance(shifter, (StaticShifter, PredictedShifter)):
+        moved: Tensor = shifter(x, border)
+        return moved
+    return pad(shifter(x), border, mode)
 
 
 def pad(x: Tensor, border: int, mode: PaddingMode) -> Tensor:

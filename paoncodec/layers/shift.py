@@ -86,23 +86,29 @@ def _require_border(border: str) -> None:
         raise ValueError(f"border {border!r}: choose one of {', '.join(get_args(Border))}")
 
 
-def shift2d(x: Tensor, shift: Tensor, border: Border = "replicate") -> Tensor:
+def shift2d(x: Tensor, shift: Tensor, border: Border = "replicate", padding: int = 0) -> Tensor:
     """Moves each channel by its own fraction of a pixel.
 
     Args:
         x: (B, C, H, W).
         shift: (B, C, 2) or (1, C, 2): dx, dy in pixels, any finite numbers. Differentiable.
         border: what comes in from outside.
+        padding: pixels that the result has more on each side, in which its edge is repeated.
 
     Returns:
-        (B, C, H, W) in the dtype of x. A zero shift returns x's values exactly; an integer shift
-        copies them.
+        (B, C, H + 2·padding, W + 2·padding) in the dtype of x. A zero shift returns x's values
+        exactly; an integer shift copies them.
     """
     shift = shift.expand(x.shape[0], -1, -1)
-    if border == "replicate" and _in_parts(x, shift):
-        near = channels_last(x) and bool((shift.abs() <= 1).all())
-        return _shift_taps(x, shift) if near else _shift_planes(x, shift)
-    return _shift_by_gathering(x, shift, border)
+    if border != "replicate" or not _in_parts(x, shift):
+        return _padded(_shift_by_gathering(x, shift, border), padding)
+    if channels_last(x) and bool((shift.abs() <= 1).all()):
+        return _shift_taps(x, shift, padding)
+    return _padded(_shift_planes(x, shift), padding)
+
+
+def _padded(x: Tensor, padding: int) -> Tensor:
+    return F.pad(x, (padding,) * 4, mode="replicate") if padding else x
 
 
 def _in_parts(x: Tensor, shift: Tensor) -> bool:
@@ -149,23 +155,32 @@ def _move_rows(x: Tensor, whole: int, fraction: float, out: Tensor, rest: Tensor
         torch.add(near, step, out=out[first:last])
 
 
-def _shift_taps(x: Tensor, shift: Tensor) -> Tensor:
-    """:func:`shift2d` by a pixel at most, of what is channels last: each channel is convolved."""
+def _shift_taps(x: Tensor, shift: Tensor, padding: int) -> Tensor:
+    """:func:`shift2d` by a pixel at most, of what is channels last: each channel is convolved.
+
+    The convolution makes room for the padding: to copy all of a large map costs half as long again.
+    """
     # As exactly as all others: shares that do not add up to 1 would darken what they move.
     shift = shift.to(torch.promote_types(torch.promote_types(shift.dtype, x.dtype), torch.float32))
     taps = torch.stack([(-shift).clamp(min=0), 1 - shift.abs(), shift.clamp(min=0)], dim=3)
     kernels = (taps[:, :, 1, :, None] * taps[:, :, 0, None, :]).to(x.dtype)
     with torch.autocast(x.device.type, enabled=False):
         images = [
-            F.conv2d(image, kernel[:, None], padding=1, groups=len(kernel))
+            F.conv2d(image, kernel[:, None], padding=1 + padding, groups=len(kernel))
             for image, kernel in zip(x.split(1), kernels, strict=True)
         ]
-    moved = images[0] if len(images) == 1 else torch.cat(images)
+    whole = images[0] if len(images) == 1 else torch.cat(images)
+    height, width = x.shape[2:]
+    moved = whole[:, :, padding : padding + height, padding : padding + width]
     # The convolution has seen zeros outside.
     for edge, seen in ((slice(1), slice(2)), (slice(-1, None), slice(-2, None))):
         moved[:, :, edge] = _shift_by_gathering(x[:, :, seen], shift)[:, :, edge]
         moved[..., edge] = _shift_by_gathering(x[..., seen], shift)[..., edge]
-    return moved
+    rows = whole[..., padding : padding + width]
+    for maps, side in ((rows, height), (whole.mT, width)):
+        maps[:, :, :padding] = maps[:, :, padding : padding + 1]
+        maps[:, :, padding + side :] = maps[:, :, padding + side - 1 : padding + side]
+    return whole
 
 
 def _shift_by_gathering(x: Tensor, shift: Tensor, border: Border = "replicate") -> Tensor:
@@ -237,11 +252,11 @@ class StaticShifter(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels, 2))
         self.border, self.rounded = border, rounded
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C, H, W)."""
+    def forward(self, x: Tensor, padding: int = 0) -> Tensor:
+        """(B, C, H, W) → the same, with ``padding`` as :func:`shift2d` adds it."""
         shift = _Bounded.apply(self.shift, self.bound)
         shift = rounded_through(shift) if self.rounded else shift
-        return shift2d(x, shift[None], self.border)
+        return shift2d(x, shift[None], self.border, padding)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
@@ -263,13 +278,13 @@ class PredictedShifter(nn.Module):
         for parameter in self.predict.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C, H, W)."""
+    def forward(self, x: Tensor, padding: int = 0) -> Tensor:
+        """As :meth:`StaticShifter.forward`."""
         wide = torch.promote_types(x.dtype, torch.float32)
         mean = x.mean(dim=(2, 3), keepdim=True, dtype=wide).to(x.dtype)
         shift = self.activation(self.predict(mean)).flatten(1).unflatten(1, (-1, 2))
         shift = rounded_through(shift) if self.rounded else shift
-        return shift2d(x, shift, self.border)
+        return shift2d(x, shift, self.border, padding)
 
 
 def build_shifter(spec: ShiftSpec, channels: int) -> nn.Module:

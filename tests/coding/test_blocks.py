@@ -59,6 +59,25 @@ def test_a_block_starts_as_the_identity_and_learns(
     assert all((p != old).any() for p, old in zip(block.parameters(), before, strict=True))
 
 
+@pytest.mark.parametrize("layer", [convolution, PaLaConv2d])
+@pytest.mark.parametrize("ours", [BottleneckBlock, AttentionBlock])
+def test_what_is_written_over_where_nothing_learns_changes_nothing(
+    ours: type[nn.Module], layer: type[nn.Module]
+) -> None:
+    block, x = ours(6, layer, layer is convolution), torch.randn(2, 6, 5, 7)
+    kept, expected = x.clone(), block(x).detach()
+    with torch.no_grad():
+        assert torch.equal(block(x), expected)
+        assert torch.equal(x, kept)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert block(x).dtype == torch.float32  # the sum's, not the branch's
+    for parameter in block.parameters():
+        parameter.requires_grad_(False)
+    x.requires_grad_()
+    block(x).sum().backward()
+    assert x.grad is not None
+
+
 def test_a_chain_has_its_relus_between() -> None:
     layers = [nn.Conv2d(2, 2, 1) for _ in range(3)]
     assert [type(m) for m in chain(layers, False)] == [nn.Conv2d] * 3

@@ -197,8 +197,10 @@ def test_one_channel_after_the_other_gives_the_same_bits(
     shift = picture(2, 6, 2) * 4
     shift[0, :4] = torch.tensor([[0, 0], [1, -2], [-7, 5], [-100, 100]])
     moved = shift2d(x, shift)
+    padded = F.pad(moved, (2, 2, 2, 2), mode="replicate")
     monkeypatch.setattr(shift_module, "_LARGE_PLANE", 1)
     assert torch.equal(shift2d(x, shift), moved)
+    assert torch.equal(shift2d(x, shift, padding=2), padded)
     monkeypatch.setattr(shift_module, "_shift_planes", None)
     learned = shift2d(x, shift.requires_grad_())
     assert torch.equal(learned, moved)
@@ -211,17 +213,23 @@ def test_one_channel_after_the_other_gives_the_same_bits(
     ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-6), (torch.bfloat16, 2e-2)]
 )
 @pytest.mark.parametrize("size", [(2, 1), (1, 5), (5, 7)])
+@pytest.mark.parametrize("padding", [0, 1, 3])
 def test_taps_of_what_is_channels_last_give_the_same(
-    size: tuple[int, int], dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int],
+    padding: int,
+    dtype: torch.dtype,
+    tolerance: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     x = picture(2, 6, *size, dtype=dtype)
     shift = picture(2, 6, 2).clamp(-1, 1)
     shift[0, :3] = torch.tensor([[0, 0], [1, -1], [-0.5, 0.25]])
-    expected = shift2d(x, shift)
+    expected = F.pad(shift2d(x, shift), (padding,) * 4, mode="replicate")
+    assert torch.equal(shift2d(x, shift, padding=padding), expected)
     monkeypatch.setattr(shift_module, "_LARGE_PLANE", 1)
     monkeypatch.setattr(shift_module, "_shift_planes", None)
     with torch.autocast("cpu", torch.bfloat16):
-        moved = shift2d(x.to(memory_format=torch.channels_last), shift)
+        moved = shift2d(x.to(memory_format=torch.channels_last), shift, padding=padding)
     assert moved.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(moved[0, :2], expected[0, :2])
     torch.testing.assert_close(moved, expected, rtol=tolerance, atol=tolerance)
