@@ -22,7 +22,8 @@ from paoncodec.cli import main
 
 ROOT = Path(__file__).parents[1]
 ZOO_PAGE = ROOT / "paoncodec" / "zoo_data" / "README.md"
-PAGES = [ROOT / "README.md", ZOO_PAGE, *sorted((ROOT / "docs").glob("*.md"))]
+RECIPES_PAGE = ROOT / "paoncodec" / "codecs" / "presets" / "README.md"
+PAGES = [ROOT / "README.md", ZOO_PAGE, RECIPES_PAGE, *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
@@ -132,7 +133,9 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("tool", ["readme_figures.py", "readme_kodak.py", "readme_zoo.py"])
+@pytest.mark.parametrize(
+    "tool", ["readme_figures.py", "readme_kodak.py", "readme_recipes.py", "readme_zoo.py"]
+)
 def test_figures_in_the_readme_are_those_of_cards_and_result_files(tool: str) -> None:
     words = [sys.executable, str(ROOT / "tools" / tool), "--check"]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)

@@ -198,19 +198,24 @@ def run_trial(trial: str, setting: Setting, folder: Path) -> Outcome:
     return Outcome(trial, steps_in_all, seconds_in_all, **found)
 
 
-def outcomes_in(path: Path | None, setting: Setting) -> list[Outcome]:
-    """Those that --json has written into a file; none if there is no file.
+def outcomes_in(path: Path) -> tuple[list[Outcome], dict[str, Any]]:
+    """Those that --json has written into a file, and their :meth:`Setting.to_json`."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return [Outcome(**trial) for trial in content.pop("trials")], content
+
+
+def _kept(path: Path | None, setting: Setting, trials: Sequence[str]) -> list[Outcome]:
+    """Those of a file, if there is one, that are not made again.
 
     Raises:
         UsageError: they are of another setting.
     """
     if path is None or not path.exists():
         return []
-    content = json.loads(path.read_text(encoding="utf-8"))
-    trials = content.pop("trials")
-    if content != setting.to_json():
-        raise UsageError(f"{path}: trials of {content}, not {setting.to_json()}; name another")
-    return [Outcome(**trial) for trial in trials]
+    outcomes, about = outcomes_in(path)
+    if about != setting.to_json():
+        raise UsageError(f"{path}: trials of {about}, not {setting.to_json()}; name another")
+    return [outcome for outcome in outcomes if outcome.trial not in trials]
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -249,7 +254,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = ("lmbda", "data", "minutes", "seed", "precision")
     setting = Setting(**{name: getattr(arguments, name) for name in names})
     trials = arguments.trial or list(TRIALS)
-    outcomes = [o for o in outcomes_in(arguments.json, setting) if o.trial not in trials]
+    outcomes = _kept(arguments.json, setting, trials)
     with tempfile.TemporaryDirectory() as scratch:
         for number, trial in enumerate(trials):
             print(trial, file=sys.stderr)
