@@ -262,7 +262,12 @@ class ExactCodec(nn.Module):
         Returns:
             ``strings``: [y strings, z strings], one of each per image; ``shape``: sides of z;
             ``digests``: CRC-32 of each image's integer latents.
+
+        Raises:
+            ValueError: no image.
         """
+        if not len(x):
+            raise ValueError(f"x of shape {tuple(x.shape)}: give at least one image")
         return self._coded([self._latents(image, quality) for image in x])
 
     def compress_latents(self, y: Tensor) -> dict[str, Any]:

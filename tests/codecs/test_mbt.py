@@ -460,6 +460,8 @@ def test_odd_sides_work_where_the_sides_of_y_fit_and_are_refused_by_name_elsewhe
     assert model.decompress(coded["strings"], coded["shape"])["x_hat"].shape == (1, 3, 64, 64)
     with pytest.raises(ValueError, match="100x70: pad its sides to multiples of 64"):
         model.compress(torch.rand(1, 3, 70, 100))
+    with pytest.raises(ValueError, match=r"shape \(0, 3, 64, 64\): give at least one image"):
+        model.compress(torch.rand(0, 3, 64, 64))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
