@@ -198,13 +198,14 @@ def load_deform_conv2d(
     Arguments and errors are those of :func:`load_conv2d`.
 
     Raises:
-        ValueError: ``channelwise`` with a degree above 1 or ``separable``: there the offsets of a
-            channel move powers of other channels, or mixtures of them, which no layer of ours does.
+        ValueError: ``channelwise`` of several channels with a degree above 1 or ``separable``:
+            there the offsets of a channel move powers of other channels, or mixtures of them,
+            which no layer of ours does.
             Or an even ``kernel_size`` or ``offset_kernel``, with which the published layer runs at
             some strides: such a kernel has no centre to be moved.
     """
     require_odd(kernel_size=kernel_size, offset_kernel=offset_kernel)
-    if channelwise and (max(degrees) > 1 or separable):
+    if channelwise and in_ch > 1 and (max(degrees) > 1 or separable):
         raise ValueError(
             "channelwise: loads only with degrees up to 1 and separable=False; otherwise the "
             "published layer moves other channels than the offsets were made for"

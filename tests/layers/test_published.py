@@ -56,7 +56,8 @@ def compare(name: str, scale: float = 1.0, **chosen: Any) -> None:
     for key in state:
         if key.startswith("shifter."):
             state[key] *= scale
-    x = torch.randn(1, 4, 7, 8, generator=torch.Generator().manual_seed(1)).double()
+    channels = options["in_ch"]
+    x = torch.randn(1, channels, 7, 8, generator=torch.Generator().manual_seed(1)).double()
     x = x[0, :, 0, :4] if name == "linear" else x
     layer = load(state, **options)
     expected = formula(state, options, x)
@@ -124,6 +125,11 @@ def test_element_wise_shifts(full_deform, channelwise, bias_round, offset_kernel
             bias_round=bias_round,
             offset_kernel=offset_kernel,
         )
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_offsets_of_each_channel_where_there_is_one(separable: bool) -> None:
+    compare("deform", 5.0, in_ch=1, channelwise=True, degrees=(2, 1), separable=separable)
 
 
 @pytest.mark.parametrize("bias_range", [-1, 0, 2])
