@@ -88,6 +88,7 @@ def encode(
     Warns:
         PictureWarning: something of the picture is not kept as it is: further frames, CMYK colour,
             damaged metadata.
+        TargetMissed: models of one quality were given, and the nearest misses the target.
 
     Raises:
         UsageError: the model cannot do this quality, or reach this target, or memory does not

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,7 +19,13 @@ from paoncodec.bitstream import (
     round_quality,
     write,
 )
-from paoncodec.errors import DecodeDesync, MalformedStream, OutOfReach, UsageError
+from paoncodec.errors import (
+    DecodeDesync,
+    MalformedStream,
+    OutOfReach,
+    TargetMissed,
+    UsageError,
+)
 from paoncodec.memory import Budget
 from paoncodec.quality import DEFAULT, HIGHEST, LOWEST
 from paoncodec.targets import Target, find_quality
@@ -84,6 +91,9 @@ class PictureFile:
     ) -> tuple[bytes, zoo.Weights]:
         """The bytes of the file, and the weights that it was made with.
 
+        Warns:
+            TargetMissed: weights of one quality were taken that do not reach the target.
+
         Raises:
             UsageError: these weights cannot do this quality, or reach this target, or memory does
                 not suffice.
@@ -98,10 +108,27 @@ class PictureFile:
             if self._lossless is None and self._meets(choice[0], target):
                 return self._kept(choice[0]), choice[0]
             raise
-        coded = self._coded(weights, asked)
+        coded = data = self._coded(weights, asked)
         if self._lossless is None and self._may_be_larger(len(coded)):
-            return min(coded, self._kept(weights), key=len), weights
-        return coded, weights
+            data = min(coded, self._kept(weights), key=len)
+        if target is not None and weights.quality is not None:
+            exact = data is not coded
+            self._warn_if_missed(target, weights, len(data), len(choice), exact)
+        return data, weights
+
+    def _warn_if_missed(
+        self, target: Target, weights: zoo.Weights, size: int, models: int, exact: bool
+    ) -> None:
+        """Of models of one quality, where nothing can be searched for."""
+        if target.kind != "psnr":
+            figure = self._measured(target, size)
+        else:
+            figure = math.inf if exact else self._figure(target, weights, _quality(weights, None))
+        if target.is_met(figure):
+            return
+        which = f", the nearest of {models} models," if models > 1 else " has one quality and"
+        text = f"{weights.name}{which} comes to {target.say(figure)}: the target was {target}"
+        warnings.warn(text, TargetMissed, stacklevel=2)
 
     def _chosen(
         self, choice: Sequence[zoo.Weights], quality: float | None, target: Target | None

@@ -18,6 +18,7 @@ __all__ = [
     "PictureLeftOut",
     "PictureWarning",
     "TablesMade",
+    "TargetMissed",
     "TruncatedStream",
     "UnsupportedSection",
     "UnsupportedVersion",
@@ -54,6 +55,10 @@ class PictureLeftOut(UserWarning):
 
 class PictureWarning(UserWarning):
     """Something about a picture is not kept as it is: a frame, a colour space, metadata."""
+
+
+class TargetMissed(UserWarning):
+    """A model of one quality misses the target, and was the nearest there was."""
 
 
 class TablesMade(UserWarning):

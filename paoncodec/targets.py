@@ -44,6 +44,10 @@ class Target:
         unit = {"bpp": "bpp", "size": "bytes", "psnr": "dB"}[self.kind]
         return f"{figure:.0f} {unit}" if self.kind == "size" else f"{figure:.4g} {unit}"
 
+    def is_met(self, figure: float) -> bool:
+        """Whether a file of this figure keeps to it."""
+        return figure >= self.value if self.kind == "psnr" else figure <= self.value
+
     def distance(self, figure: float) -> float:
         """How far a figure is from the target, in per cent of a size or in dB; signless."""
         if self.kind == "psnr":
@@ -70,7 +74,7 @@ def find_quality(target: Target, measure: Callable[[float], float]) -> float:
     worst, best = measure(LOWEST), measure(HIGHEST)
 
     def beyond(figure: float) -> bool:
-        return figure >= target.value if at_least else figure > target.value
+        return target.is_met(figure) == at_least
 
     if beyond(worst):
         return _edge(LOWEST, at_least, f"{target}: quality 1, the lowest, has {target.say(worst)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import random
+import warnings
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from paoncodec.errors import (
     MalformedStream,
     NotOurFile,
     PictureWarning,
+    TargetMissed,
     TruncatedStream,
     UsageError,
     WeightsError,
@@ -488,7 +490,31 @@ def test_of_models_of_one_quality_the_nearest_is_taken(
         for data, model in zip(files, models, strict=True)
     ]
     nearest = min(range(3), key=lambda k: target.distance(figures[k]))
-    assert coded(pixels, model=models, **{kind: value}) == files[nearest]
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", TargetMissed)
+        assert coded(pixels, model=models, **{kind: value}) == files[nearest]
+    missed = [str(w.message) for w in heard if w.category is TargetMissed]
+    name, figure = models[nearest].stem, target.say(figures[nearest])
+    text = f"{name}, the nearest of 3 models, comes to {figure}: the target was {target}"
+    assert missed == [] if target.is_met(figures[nearest]) else [text]
+
+
+@pytest.mark.parametrize("target", [{"target_size": 50}, {"target_bpp": 0.01}, {"target_psnr": 90}])
+def test_a_model_of_one_quality_says_that_it_misses_a_target(
+    tiny_weights: Path, smooth: np.ndarray, target: dict[str, float]
+) -> None:
+    with pytest.warns(TargetMissed, match=r"tiny has one quality and comes to .*: the target was"):
+        data = coded(smooth, model=tiny_weights, **target)
+    assert data == coded(smooth, model=tiny_weights)
+
+
+def test_a_model_of_one_quality_says_nothing_of_a_target_that_it_reaches(
+    tiny_weights: Path, smooth: np.ndarray
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TargetMissed)
+        coded(smooth, model=tiny_weights, target_size=10**6)
+        coded(smooth, model=tiny_weights, target_psnr=1)
 
 
 def one_quality(variable: Path, folder: Path, quality: int) -> Path:

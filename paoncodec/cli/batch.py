@@ -41,10 +41,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Made:
-    """What has become of a file: its bytes, and the pixels in it."""
+    """What has become of a file: its bytes, the pixels in it, and what should be said of it."""
 
     content: bytes
     pixels: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,8 @@ def run_batch(
         for outcome in _outcomes([_Task(item, make, fatal) for item in items], jobs):
             sums.add(outcome)
             for note in outcome.notes:
-                bar.say(f"note: {note}")
+                named = outcome.name in note
+                bar.say(f"note: {note}" if named else f"note: {outcome.name}: {note}")
             bar.step(f"{outcome.name} ({sums})")
     click.echo(_summary(sums, skipped, perf_counter() - start))
     if sums.failures:
@@ -219,6 +221,7 @@ def _work(task: _Task) -> _Outcome:
         item.target.parent.mkdir(parents=True, exist_ok=True)
         write_output(str(item.target), made.content, item.replace)
         size = item.source.stat().st_size
+        notes += made.notes
         return _Outcome(item.name, size, len(made.content), made.pixels, tuple(notes))
     except task.fatal:
         raise

@@ -115,8 +115,8 @@ def encode(
     for note in notes:
         click.echo(f"note: {note}", err=True)
     facts = api.info(data)
-    if len(models) > 1:
-        click.echo(f"nearest of {len(models)} models: {facts['model']}", err=True)
+    for note in work.choice(facts):
+        click.echo(note, err=True)
     how = "lossless" if "samples" in facts["sections"] else f"quality {facts['quality']:g}"
     click.echo(
         f"{facts['width']}x{facts['height']} px -> {len(data)} bytes ({facts['bpp']:.3f} bpp, "
@@ -154,7 +154,12 @@ class _Encode:
     def __call__(self, source: Path) -> Made:
         data = self.data(source)
         facts = api.info(data)
-        return Made(data, facts["width"] * facts["height"])
+        return Made(data, facts["width"] * facts["height"], self.choice(facts))
+
+    def choice(self, facts: dict[str, Any]) -> tuple[str, ...]:
+        """What to say of the model that a file was made with, where there were several."""
+        several = len(self.models)
+        return (f"nearest of {several} models: {facts['model']}",) if several > 1 else ()
 
 
 def _suffixes() -> frozenset[str]:

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import click
 
-from paoncodec.errors import PaonError, PictureWarning, TablesMade
+from paoncodec.errors import PaonError, PictureWarning, TablesMade, TargetMissed
 
 __all__ = ["noting", "reporting"]
 
@@ -59,9 +59,9 @@ def _saying_warnings() -> Iterator[None]:
 
 @contextmanager
 def noting() -> Iterator[list[str]]:
-    """Collect what is not kept of a picture, in place of warnings with a line of code."""
+    """Collect what is not as it was asked for, in place of warnings with a line of code."""
     notes: list[str] = []
-    with _telling(PictureWarning, notes.append):
+    with _telling(PictureWarning, notes.append), _telling(TargetMissed, notes.append):
         yield notes
 
 

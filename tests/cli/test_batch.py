@@ -168,6 +168,19 @@ def test_no_two_outputs_have_the_same_name(run, folder, tmp_path, quick):
     assert tree_of(tmp_path / "out") == {"a.png.bin", "a.bmp.bin", "a.png.tif.bin", "b.bin"}
 
 
+def test_models_that_miss_a_target_are_named_with_the_file(run, folder, tmp_path, tiny_weights):
+    words = ["encode", folder, "-o", tmp_path / "out", "--lossy", "--target-size", "9"]
+    outcome = run(*words, "--model", tiny_weights, "--model", tiny_weights)
+    assert outcome.exit_code == 0
+    said = [line for line in outcome.stderr.splitlines() if line.startswith("note: a.png: ")]
+    size = (tmp_path / "out" / "a.bin").stat().st_size
+    assert said == [
+        f"note: a.png: tiny, the nearest of 2 models, comes to {size} bytes: the target was "
+        "9 bytes",
+        "note: a.png: nearest of 2 models: tiny",
+    ]
+
+
 def test_notes_of_pictures_are_told(run, folder, tmp_path, monkeypatch, tiny_weights):
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(folder / "b.gif", save_all=True, append_images=frames[1:])
