@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from paoncodec.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from paoncodec.codecs.recipe import CodecRecipe
+    from paoncodec.training import RunDirectory
 
 __all__ = ["describe", "dry_run"]
 
@@ -23,14 +24,21 @@ _READ_SECONDS = 15.0
 _VALIDATED = 8
 
 
-def dry_run(recipe: CodecRecipe, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Reads pictures, builds and starts the model, takes a step, validates, writes a checkpoint and
-    weights and reads both; in a temporary directory, of which nothing stays.
+def dry_run(
+    recipe: CodecRecipe,
+    out: Path,
+    tell: Callable[[str], None],
+    left: Sequence[tuple[CodecRecipe, RunDirectory, bool]],
+) -> dict[str, Any]:
+    """Reads the checkpoint to go on with, if there is one, then pictures, builds and starts the
+    model, takes a step, validates, writes a checkpoint and weights and reads both; in a temporary
+    directory, of which nothing stays.
 
     Args:
         recipe: as of the run.
         out: the run's directory, which is left alone.
         tell: called with each sentence for the user.
+        left: the runs that are left to do, each with its directory and whether it has begun.
 
     Returns:
         What was found, JSON-ready.
@@ -41,9 +49,12 @@ def dry_run(recipe: CodecRecipe, out: Path, tell: Callable[[str], None]) -> dict
     from paoncodec.codecs import load_weights
     from paoncodec.codecs.task import CodecTask
     from paoncodec.images.crops import find_unreadable
-    from paoncodec.training import TrainingStopped, rehearse
+    from paoncodec.training import Trainer, TrainingStopped, rehearse
 
     place = _writable_ancestor(out)
+    for settings, run, begun in left:
+        if begun and run.checkpoint_file.exists():
+            Trainer(CodecTask(settings), run, tell=tell)  # reads it, and compares the settings
     task = CodecTask(replace(recipe, train=replace(recipe.train, validate_every=1)))
     pictures = [*task.training, *task.validation]
     read, faults = find_unreadable(pictures, _READ_SECONDS)
@@ -53,7 +64,8 @@ def dry_run(recipe: CodecRecipe, out: Path, tell: Callable[[str], None]) -> dict
     del task.validation[_VALIDATED:]
     found = rehearse(task, load_weights, lambda text: None if _said(text, faults) else tell(text))
     # Files are written beside the ones that they replace.
-    needed = 2 * found.checkpoint_bytes + 3 * found.weights_bytes
+    each = found.checkpoint_bytes + 2 * found.weights_bytes
+    needed = max(1, len(left)) * each + found.checkpoint_bytes + found.weights_bytes
     free = shutil.disk_usage(place).free
     if free < needed:
         raise TrainingStopped(

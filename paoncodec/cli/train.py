@@ -116,11 +116,15 @@ def train(
     given = {"arch_name": arch, **data_settings(data), **_start(start_from, arch)}
     given = {name: value for name, value in given.items() if value is not None}
     loop = {name: value for name, value in loop.items() if value is not None}
-    begun = Grid.load(place) if resume else None
+    there = Grid.load(place)
+    begun = there if resume else None
     if begun is not None or isinstance(lmbda, tuple):
         grid = _grid(begun, lmbda, from_scratch, preset, given, loop)
+        grid.check(place, resume)
         recipe, runs = grid.recipe, _runs(grid, place, resume)
     else:
+        if there is not None:
+            raise UsageError(f"{out} holds a grid: continue it with --resume, or name another")
         if from_scratch:
             raise UsageError("--from-scratch: for a grid, whose λs start from each other's weights")
         if lmbda is not None:
@@ -130,7 +134,8 @@ def train(
         recipe = _recipe(run.load_config() if resume else None, preset, given, loop)
         runs = iter([(recipe, run, resume)])
     if dry_run:
-        found = trial.dry_run(recipe, place, say)
+        left = [(recipe, run, resume)] if grid is None else list(grid.runs(place))
+        found = trial.dry_run(recipe, place, say, left)
         click.echo(json.dumps(found) if as_json else trial.describe(found))
         return
     trainers = [_carry_out(recipe, run, going_on, out) for recipe, run, going_on in runs]

@@ -38,7 +38,8 @@ class Grid:
     from_scratch: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.lmbdas) < 2 or len(set(self.lmbdas)) < len(self.lmbdas):
+        folders = {_folder(lmbda) for lmbda in self.lmbdas}
+        if len(self.lmbdas) < 2 or len(folders) < len(self.lmbdas):
             raise UsageError(f"lmbda {_listed(self.lmbdas)}: a grid takes two or more, none twice")
         object.__setattr__(self, "lmbdas", tuple(sorted(self.lmbdas, reverse=True)))
         for lmbda in self.lmbdas:
@@ -61,21 +62,34 @@ class Grid:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{file}: cannot be read ({error}); name another directory") from error
 
-    def save(self, out: Path, resume: bool) -> None:
-        """Writes the grid down, before its first run begins.
+    def check(self, out: Path, resume: bool) -> None:
+        """Whether a directory is for this grid.
 
         Raises:
-            UsageError: the directory holds a grid or a run and ``resume`` is off, or its grid is
+            UsageError: it holds a grid and ``resume`` is off, or a single run, or its grid is
                 another than this in a setting that a resumed run may not change.
         """
         saved = Grid.load(out)
         if saved is None:
-            RunDirectory(out)  # refuses a directory that holds a single run
-        elif not resume:
+            run = RunDirectory(out, resume=True)
+            if run.config_file.exists() or run.checkpoint_file.exists():
+                raise UsageError(
+                    f"{out} holds a run of one λ: give --resume and no --lmbda to go on with it, "
+                    "or name another"
+                )
+            return
+        if not resume:
             raise UsageError(f"{out} holds a grid: continue it with --resume, or name another")
-        else:
-            changeable = {f"recipe.{name}" for name in CodecTask.may_change}
-            check_changes(saved.describe(), self.describe(), changeable, str(out))
+        changeable = {f"recipe.{name}" for name in CodecTask.may_change}
+        check_changes(saved.describe(), self.describe(), changeable, str(out))
+
+    def save(self, out: Path, resume: bool) -> None:
+        """Writes the grid down, before its first run begins.
+
+        Raises:
+            UsageError: as :meth:`check`.
+        """
+        self.check(out, resume)
         run = RunDirectory(out, resume=True)
         run.create()
         text = json.dumps(self.describe(), indent=2) + "\n"
@@ -97,16 +111,17 @@ class Grid:
         """
         before: RunDirectory | None = None
         for lmbda in self.lmbdas:
-            path = out / f"lmbda-{lmbda:g}"
-            run = RunDirectory(path, resume=True)
+            run = RunDirectory(out / _folder(lmbda), resume=True)
             saved = run.load_config()
             if not self._is_complete(run):
-                yield self._recipe(lmbda, before, saved), run, saved is not None
+                # Without a checkpoint it begins anew, from what its neighbour has by now.
+                begun = saved if run.checkpoint_file.exists() else None
+                yield self._recipe(lmbda, before, begun), run, saved is not None
             before = run
 
     def weights(self, out: Path) -> dict[float, Path]:
         """The best weights of each λ, largest first."""
-        folders = {lmbda: RunDirectory(out / f"lmbda-{lmbda:g}", True) for lmbda in self.lmbdas}
+        folders = {lmbda: RunDirectory(out / _folder(lmbda), True) for lmbda in self.lmbdas}
         return {lmbda: run.weights_file("best") for lmbda, run in folders.items()}
 
     def _is_complete(self, run: RunDirectory) -> bool:
@@ -127,6 +142,10 @@ class Grid:
 
 def _file(out: Path) -> Path:
     return out / "grid.json"
+
+
+def _folder(lmbda: float) -> str:
+    return f"lmbda-{lmbda:g}"
 
 
 def _listed(numbers: Sequence[float]) -> str:

@@ -596,3 +596,38 @@ def test_one_lambda_is_not_what_a_grid_goes_on_with(run, tiny_grid):
     outcome = run("train", "--out", tiny_grid, "--resume", "--lmbda", "0.013")
     assert outcome.exit_code == 2
     assert "a grid was begun here; leave --lmbda out" in outcome.line
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_grid_and_a_run_do_not_share_a_directory(run, tiny, tiny_grid, pictures, dry):
+    words = ["--data", pictures, *dry]
+    before = files_of(tiny), files_of(tiny_grid)
+    for lmbda, out, said in [
+        ("0.013", tiny_grid, "holds a grid: continue it with --resume"),
+        ("0.013,0.05", tiny_grid, "holds a grid: continue it with --resume"),
+        ("0.013,0.05", tiny, "holds a run of one λ"),
+    ]:
+        outcome = run("train", "--lmbda", lmbda, "--out", out, *words)
+        assert (outcome.exit_code, outcome.stdout) == (2, b"")
+        assert said in outcome.line
+    outcome = run("train", "--lmbda", "0.013,0.05", "--out", tiny, "--resume", *words)
+    assert outcome.exit_code == 2
+    assert "holds a run of one λ: give --resume and no --lmbda" in outcome.line
+    assert (files_of(tiny), files_of(tiny_grid)) == before
+
+
+def test_a_dry_run_reads_what_it_would_go_on_with(run, tiny, tiny_grid, monkeypatch):
+    patch_loss(monkeypatch, {6: lambda: signal.raise_signal(signal.SIGTERM)})
+    assert run("train", "--out", tiny_grid, "--resume").exit_code == 143
+    monkeypatch.undo()
+    assert run("train", "--out", tiny, "--resume", "--steps", 2).exit_code == 0
+    for out, checkpoint in ((tiny, tiny), (tiny_grid, tiny_grid / "lmbda-0.013")):
+        words = ["train", "--out", out, "--resume", "--dry-run"]
+        assert run(*words).exit_code == 0
+        outcome = run(*words, "--seed", 7)
+        assert outcome.exit_code == 2
+        assert "seed was 0, now 7" in outcome.line
+        (checkpoint / "last.pt").write_bytes(b"damaged")
+        outcome = run(*words)
+        assert (outcome.exit_code, outcome.stdout) == (5, b"")
+        assert "last.pt: not a checkpoint of a run, or damaged" in outcome.line

@@ -114,6 +114,8 @@ def test_a_run_that_has_begun_keeps_to_its_start(recipe: CodecRecipe, tmp_path: 
     run.checkpoint_file.unlink()  # from the beginning: the donor is needed, and is another
     with pytest.raises(WeightsError, match="the run was to start from"):
         Trainer(CodecTask(again), run)
+    [(anew, _, _)] = grid.runs(tmp_path)
+    assert anew.start_sha256 == ""  # whatever the donor is by now
 
 
 def test_a_start_from_another_lambda_has_latents_of_its_own_scale(
@@ -131,7 +133,7 @@ def test_a_start_from_another_lambda_has_latents_of_its_own_scale(
         assert (task.model.gain is not None) == (lmbda == "variable")
 
 
-@pytest.mark.parametrize("lmbdas", [(0.01,), (0.01, 0.02, 0.01), ()])
+@pytest.mark.parametrize("lmbdas", [(0.01,), (0.01, 0.02, 0.01), (), (0.013, 0.01300001)])
 def test_what_is_no_grid(recipe: CodecRecipe, lmbdas: tuple[float, ...]) -> None:
     with pytest.raises(UsageError, match="a grid takes two or more, none twice"):
         Grid(recipe, lmbdas)
@@ -149,8 +151,9 @@ def test_directories_that_hold_something_else(recipe: CodecRecipe, tmp_path: Pat
         grid.save(tmp_path / "grid", resume=False)
     (tmp_path / "single").mkdir()
     (tmp_path / "single" / "config.json").write_text("{}")
-    with pytest.raises(UsageError, match="holds a run"):
-        grid.save(tmp_path / "single", resume=False)
+    for resume in (False, True):
+        with pytest.raises(UsageError, match="holds a run of one λ: give --resume and no --lmbda"):
+            grid.save(tmp_path / "single", resume)
     other = Grid(dataclasses.replace(recipe, lr_entropy=0.5), LMBDAS)
     with pytest.raises(UsageError, match=r"recipe\.lr_entropy was 0\.0001, now 0\.5"):
         other.save(tmp_path / "grid", resume=True)
