@@ -159,6 +159,34 @@ def test_tails_are_fitted_on_the_pictures_held_out(shipping, run_folder, picture
     assert card.sha256 != plain.sha256
 
 
+def test_half_precision_is_kept_where_no_third_digit_changes(
+    shipping, run_folder, tiny_weights, pictures, tmp_path, monkeypatch
+):
+    half = ship(shipping, run_folder, tmp_path / "half", pictures=pictures)
+    assert "Kept as float16 changes bpp held out by 0.0" in half.note
+    monkeypatch.setattr(shipping, "_THIRD_DIGIT", 0.0)
+    full = ship(shipping, run_folder, tmp_path / "full", pictures=pictures)
+    assert "Kept as float32, as float16 changes bpp held out by 0.0" in full.note
+    state = codecs.load_weights(tiny_weights)[0].state_dict()
+    shipped = codecs.load_weights(tmp_path / "full" / "tiny.safetensors")[0].state_dict()
+    assert torch.equal(shipped["g_a.0.numerator"], state["g_a.0.numerator"])
+    large = "entropy_parameters.0.weight"
+    assert torch.equal(shipped[large], state[large])
+
+
+def test_what_rounding_costs_is_measured(shipping, tiny_weights):
+    model, metadata = codecs.load_weights(tiny_weights)
+    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    content = tiny_weights.read_bytes()
+    assert shipping.rounding_costs(model, content, [image], [None]) == (0, 0)
+    with torch.no_grad():
+        model.g_s[-1].bias.add_(0.05)
+        model.entropy_parameters[-1].bias.add_(0.5)
+    bpp, psnr = shipping.rounding_costs(model, content, [image], [None])
+    assert bpp > 1e-3
+    assert psnr > 1e-3
+
+
 def test_the_card_records_what_came_of_the_test_picture(shipping, run_folder, tmp_path):
     card = ship(shipping, run_folder, tmp_path / "zoo")
     data = (tmp_path / "zoo" / "tiny.bin").read_bytes()
