@@ -1,11 +1,16 @@
 """Time training steps beside CompressAI's own layers, in one process on the same crops.
 
     python tools/bench_training.py --threads 2
+    python tools/bench_training.py --threads 1 --precision float32 --ways
 
 A step is forward, loss, backward, clipping and Adam. Beside the preset's MBT-Paon stand the same
 network with CompressAI's convolutions and GDN (`mbt-2018` here: equal widths, equal entropy model),
 and CompressAI's `JointAutoregressiveHierarchicalPriors` with the N and M that the preset names.
-Each is timed as the preset trains it and in float32. Medians of interleaved steps.
+Each is timed as the preset trains it and in float32, or in the one precision that is named. Medians
+of interleaved steps.
+
+With --ways: MBT-Paon's step in parts, and as a whole beside other ways to compute it, parameters
+that lie channels last and `torch.compile`, which needs a C++ compiler.
 """
 
 from __future__ import annotations
@@ -48,25 +53,78 @@ def networks(recipe: CodecRecipe) -> dict[str, CompressionModel]:
     }
 
 
-def training_step(
-    model: CompressionModel, crops: Tensor, precision: str, lmbda: float
-) -> Callable[[], None]:
-    """One step of training, as often as it is called."""
-    parameters = [p for n, p in model.named_parameters() if not n.endswith(".quantiles")]
-    optimizer = torch.optim.Adam(parameters, 1e-4, fused=True)
-    dtype = getattr(torch, precision)
+class TrainingStep:
+    """One step of training, as often as it is called; its parts in order are methods too.
 
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast("cpu", dtype, enabled=precision != "float32"):
-            out = model(crops)
+    Args:
+        model: its parameters are what learns.
+        crops: (B, 3, H, W) in [0, 1].
+        precision: of the networks.
+        lmbda: of the loss.
+        forward: what computes the model's forward; None: the model.
+    """
+
+    def __init__(
+        self,
+        model: CompressionModel,
+        crops: Tensor,
+        precision: str,
+        lmbda: float,
+        forward: Callable[[Tensor], Any] | None = None,
+    ) -> None:
+        self._parameters = [p for n, p in model.named_parameters() if not n.endswith(".quantiles")]
+        self._optimizer = torch.optim.Adam(self._parameters, 1e-4, fused=True)
+        self._crops, self._precision, self._lmbda = crops, precision, lmbda
+        self._forward = forward or model
+
+    def __call__(self) -> None:
+        self.forward()
+        self.backward()
+        self.update()
+
+    def forward(self) -> None:
+        """The networks, and the loss."""
+        self._optimizer.zero_grad()
+        dtype = getattr(torch, self._precision)
+        with torch.autocast("cpu", dtype, enabled=self._precision != "float32"):
+            out = self._forward(self._crops)
         widened = {name: p.float() for name, p in out["likelihoods"].items()}
-        loss, _ = rate_distortion({"x_hat": out["x_hat"], "likelihoods": widened}, crops, lmbda)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        both = {"x_hat": out["x_hat"], "likelihoods": widened}
+        self._loss, _ = rate_distortion(both, self._crops, self._lmbda)
 
-    return step
+    def backward(self) -> None:
+        """Its gradients."""
+        self._loss.backward()
+
+    def update(self) -> None:
+        """Clipping, and Adam."""
+        nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        self._optimizer.step()
+
+
+def parts_of(step: TrainingStep, runs: int) -> dict[str, float]:
+    """Median seconds of each part of a step."""
+    parts = {
+        "forward and loss": step.forward,
+        "backward": step.backward,
+        "clipping and Adam": step.update,
+    }
+    return dict(zip(parts, medians(list(parts.values()), runs), strict=True))
+
+
+def ways(recipe: CodecRecipe, crops: Tensor, precision: str, runs: int) -> dict[str, float]:
+    """Median seconds of MBT-Paon's step, computed in several ways that take turns."""
+    made = [codecs.build("mbt-paon", recipe.arch).train() for _ in range(3)]
+    plain, last, compiled = made
+    last = last.to(memory_format=torch.channels_last)
+    lying = crops.contiguous(memory_format=torch.channels_last)
+    lmbda = float(recipe.lmbda)
+    steps = {
+        "as it trains": TrainingStep(plain, crops, precision, lmbda),
+        "channels last": TrainingStep(last, lying, precision, lmbda),
+        "torch.compile": TrainingStep(compiled, crops, precision, lmbda, torch.compile(compiled)),
+    }
+    return dict(zip(steps, medians(list(steps.values()), runs), strict=True))
 
 
 def compare(
@@ -78,11 +136,18 @@ def compare(
         for name, model in networks(recipe).items()
         for precision in precisions
     ]
-    steps = [training_step(m.train(), crops, p, float(recipe.lmbda)) for _, p, m in cases]
+    steps = [TrainingStep(m.train(), crops, p, float(recipe.lmbda)) for _, p, m in cases]
     return [
         Timing(name, precision, sum(p.numel() for p in model.parameters()), seconds)
         for (name, precision, model), seconds in zip(cases, medians(steps, runs), strict=True)
     ]
+
+
+def _print_ways(recipe: CodecRecipe, crops: Tensor, precision: str, runs: int) -> None:
+    model = codecs.build("mbt-paon", recipe.arch).train()
+    parts = parts_of(TrainingStep(model, crops, precision, float(recipe.lmbda)), runs)
+    for name, seconds in {**parts, **ways(recipe, crops, precision, runs)}.items():
+        print(f"{name:<20} {precision:<9} {seconds:.3f} s")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -93,6 +158,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch-size", type=int, help="crops a step (default: the preset's)")
     parser.add_argument("--crop", type=int, help="side of the crops (default: the preset's)")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), help="this one alone")
+    parser.add_argument("--ways", action="store_true", help="MBT-Paon's step in detail instead")
     parser.add_argument("--runs", type=int, default=15, help="steps that are timed (%(default)s)")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
@@ -102,8 +169,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     loop = recipe.train
     crops = torch.rand(loop.batch_size, 3, loop.crop, loop.crop)
     precisions = list(dict.fromkeys([loop.precision, "float32"]))
-    timings = compare(recipe, crops, precisions, arguments.runs)
+    if arguments.precision:
+        precisions = [arguments.precision]
     print(f"{loop.batch_size} crops of {loop.crop}x{loop.crop}, {arguments.threads} threads")
+    if arguments.ways:
+        _print_ways(recipe, crops, precisions[0], arguments.runs)
+        return
+    timings = compare(recipe, crops, precisions, arguments.runs)
     for timing in timings:
         print(
             f"{timing.name:<36} {timing.precision:<9} {timing.parameters / 1e6:6.2f} M "

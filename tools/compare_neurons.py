@@ -27,7 +27,7 @@ import torch
 from _common import run
 from _documents import markdown_table
 from bench_layers import medians
-from bench_training import training_step
+from bench_training import TrainingStep
 from measure_model import report
 
 from paoncodec import codecs
@@ -103,7 +103,7 @@ def step_seconds(recipes: Sequence[CodecRecipe], runs: int = 15) -> list[float]:
         loop = recipe.train
         crops = torch.rand(loop.batch_size, 3, loop.crop, loop.crop)
         model = codecs.build(recipe.arch_name, recipe.arch).train()
-        steps.append(training_step(model, crops, loop.precision, float(recipe.lmbda)))
+        steps.append(TrainingStep(model, crops, loop.precision, float(recipe.lmbda)))
     return medians(steps, runs)
 
 

@@ -45,6 +45,21 @@ def test_every_network_in_every_precision(bench, capsys) -> None:
     assert ratio == pytest.approx(rates[0] / rates[2], rel=0.05)
 
 
+def test_a_step_in_detail(bench, monkeypatch, capsys) -> None:
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    sizes = ["--batch-size", "1", "--crop", "64", "--runs", "1", "--precision", "float32"]
+    bench.main([*sizes, "--ways", "--threads", str(torch.get_num_threads())])
+    _, *lines = capsys.readouterr().out.splitlines()
+    parts = ["forward and loss", "backward", "clipping and Adam"]
+    assert [re.split(r"  +", line)[0] for line in lines] == [
+        *parts,
+        *["as it trains", "channels last", "torch.compile"],
+    ]
+    assert all(float(line.split()[-2]) > 0 for line in lines)
+    assert len(compiled) == 1
+
+
 def test_a_step_trains(bench) -> None:
     torch.manual_seed(0)
     recipe = bench.CodecRecipe.from_preset("small", "mbt-paon", 0.013, ["crops"])
@@ -53,7 +68,7 @@ def test_a_step_trains(bench) -> None:
             kernel = last.numerator if hasattr(last, "numerator") else last.weight
             kernel.data.mul_(100)
         before = [p.detach().clone() for p in model.parameters()]
-        bench.training_step(model.train(), torch.rand(1, 3, 64, 64), "float32", 0.013)()
+        bench.TrainingStep(model.train(), torch.rand(1, 3, 64, 64), "float32", 0.013)()
         moved = [bool((p != b).any()) for p, b in zip(model.parameters(), before, strict=True)]
         names = [name for name, _ in model.named_parameters()]
         still = {name for name, changed in zip(names, moved, strict=True) if not changed}

@@ -175,7 +175,7 @@ def test_half_precision_is_kept_where_no_third_digit_changes(
 
 
 def test_what_rounding_costs_is_measured(shipping, tiny_weights):
-    model, metadata = codecs.load_weights(tiny_weights)
+    model, _ = codecs.load_weights(tiny_weights)
     image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
     content = tiny_weights.read_bytes()
     assert shipping.rounding_costs(model, content, [image], [None]) == (0, 0)
