@@ -66,6 +66,8 @@ def _lmbda(text: str) -> float | tuple[float, ...] | str:
 )
 @click.option(
     "--start-from",
+    "--model",
+    "start_from",
     metavar="WEIGHTS",
     help="Weights to begin with: a file, a name of the zoo, or a checkpoint of CompressAI, which "
     "brings its sizes with it.",

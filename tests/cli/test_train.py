@@ -346,7 +346,7 @@ def test_a_run_may_start_from_a_model_of_compressai(run, pictures, tmp_path):
     theirs = JointAutoregressiveHierarchicalPriors(6, 9)
     file, path = tmp_path / "mbt2018.pth.tar", tmp_path / "run"
     torch.save({"epoch": 7, "state_dict": theirs.state_dict()}, file)
-    words = brief(path, pictures, "--preset", "paper", "--start-from", file)
+    words = brief(path, pictures, "--preset", "paper", "--model", file)
     assert run("train", *words).exit_code == 0
     saved = config(path)
     assert (saved["arch_name"], saved["start_from"]) == ("mbt-paon", str(file))

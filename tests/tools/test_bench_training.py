@@ -60,6 +60,17 @@ def test_a_step_in_detail(bench, monkeypatch, capsys) -> None:
     assert len(compiled) == 1
 
 
+def test_a_way_that_does_not_work_is_told(bench, monkeypatch, capsys) -> None:
+    def broken(crops) -> None:
+        raise AssertionError("expected size 24==24\nand more")
+
+    monkeypatch.setattr(torch, "compile", lambda model: broken)
+    sizes = ["--batch-size", "1", "--crop", "64", "--runs", "1", "--precision", "float32"]
+    bench.main([*sizes, "--ways", "--threads", str(torch.get_num_threads())])
+    last = capsys.readouterr().out.splitlines()[-1].split(maxsplit=2)
+    assert last == ["torch.compile", "float32", "fails: AssertionError: expected size 24==24"]
+
+
 def test_a_step_trains(bench) -> None:
     torch.manual_seed(0)
     recipe = bench.CodecRecipe.from_preset("small", "mbt-paon", 0.013, ["crops"])
