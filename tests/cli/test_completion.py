@@ -38,6 +38,7 @@ def test_outputs_and_models(command: str) -> None:
     assert completed(command, "a", "--model", "mbt-paon-small-v") == [
         ("plain", "mbt-paon-small-variable-v2"),
         ("plain", "mbt-paon-small-variable-v3"),
+        ("plain", "mbt-paon-small-variable-v4"),
         ("plain", "mbt-paon-small-variable"),
     ]
     assert completed(command, "a", "--model", "runs/") == [("file", "runs/")]
