@@ -496,7 +496,7 @@ def test_of_models_of_one_quality_the_nearest_is_taken(
     missed = [str(w.message) for w in heard if w.category is TargetMissed]
     name, figure = models[nearest].stem, target.say(figures[nearest])
     text = f"{name}, the nearest of 3 models, comes to {figure}: the target was {target}"
-    assert missed == [] if target.is_met(figures[nearest]) else [text]
+    assert missed == ([] if target.is_met(figures[nearest]) else [text])
 
 
 @pytest.mark.parametrize("target", [{"target_size": 50}, {"target_bpp": 0.01}, {"target_psnr": 90}])
