@@ -130,7 +130,7 @@ def test_no_file_is_larger_than_its_picture(name: str, quality: float) -> None:
 
 
 def test_where_latents_alone_would_take_more_the_samples_are_kept() -> None:
-    """Of the weights that ship it is these that need it."""
+    """So the bound above holds with any weights; the default's latents stay below it themselves."""
     picture, model = PICTURES["checkerboard of 2"], "mbt-paon-small-variable-v2"
     most = MOST_BPP * HEIGHT * WIDTH + 8 * BESIDE
     assert 8 * len(paoncodec.encode(picture, model=model, lossless=False)) > most
