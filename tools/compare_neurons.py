@@ -2,6 +2,8 @@
 
     python tools/compare_neurons.py --data DIR --kodak DIR --runs runs/neurons
     python tools/compare_neurons.py --data DIR --kodak DIR --runs runs/neurons --only mbt-2018
+    python tools/compare_neurons.py --data DIR --kodak DIR --runs runs/longer --only mbt-2018 \\
+        --steps 11500 --precision float32
 
 Trains what is not trained yet (a run that was stopped goes on), then measures real files, and at
 the end training steps, which take turns. With --json, points of other networks that are in the file
@@ -59,6 +61,7 @@ class Point:
         network: its name.
         parameters: of it.
         steps: of its training.
+        precision: of its networks in training.
         step_seconds: median wall time of a training step, the networks taking turns; the loading
             of pictures, which goes on beside it, is not in it.
         validation_loss: the best, on held-out crops of the training pictures.
@@ -71,6 +74,7 @@ class Point:
     network: str
     parameters: int
     steps: int
+    precision: str
     step_seconds: float
     validation_loss: float
     loss: float
@@ -79,10 +83,13 @@ class Point:
     jpeg_gain_db: float
 
 
-def recipe_of(network: str, lmbda: float, data: str, steps: int) -> CodecRecipe:
-    """The preset's recipe for a network."""
+def recipe_of(
+    network: str, lmbda: float, data: str, steps: int, precision: str | None = None
+) -> CodecRecipe:
+    """The preset's recipe for a network, in its precision unless another is named."""
     arch, options = NETWORKS[network]
-    recipe = CodecRecipe.from_preset(PRESET, arch, lmbda, [data], steps=steps)
+    changes = {"steps": steps, **({"precision": precision} if precision else {})}
+    recipe = CodecRecipe.from_preset(PRESET, arch, lmbda, [data], **changes)
     return replace(recipe, arch={**recipe.arch, **options})
 
 
@@ -120,6 +127,7 @@ def point_of(network: str, recipe: CodecRecipe, folder: Path, kodak: Path) -> Po
         network=network,
         parameters=sum(p.numel() for p in model.parameters()),
         steps=recipe.train.steps,
+        precision=recipe.train.precision,
         step_seconds=math.nan,
         validation_loss=min(losses),
         loss=sum(costs) / len(costs),
@@ -132,7 +140,7 @@ def point_of(network: str, recipe: CodecRecipe, folder: Path, kodak: Path) -> Po
 def timed(points: Sequence[Point], lmbda: float, data: str) -> list[Point]:
     """The points in the order of :data:`NETWORKS`, with times of steps that took turns."""
     ordered = sorted(points, key=lambda point: list(NETWORKS).index(point.network))
-    recipes = [recipe_of(point.network, lmbda, data, point.steps) for point in ordered]
+    recipes = [recipe_of(p.network, lmbda, data, p.steps, p.precision) for p in ordered]
     times = step_seconds(recipes)
     return [replace(p, step_seconds=t) for p, t in zip(ordered, times, strict=True)]
 
@@ -185,6 +193,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--lmbda", type=float, default=LMBDA)
     parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), help="not the preset's")
     parser.add_argument("--threads", type=int, default=1, help="of torch while training")
     parser.add_argument("--only", action="append", choices=list(NETWORKS))
     parser.add_argument("--json", type=Path, help="file to write the points into")
@@ -192,7 +201,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(arguments.threads)
     names = arguments.only or list(NETWORKS)
     kept = [p for p in points_in(arguments.json, arguments.lmbda) if p.network not in names]
-    recipes = [recipe_of(n, arguments.lmbda, arguments.data, arguments.steps) for n in names]
+    settings = (arguments.lmbda, arguments.data, arguments.steps, arguments.precision)
+    recipes = [recipe_of(name, *settings) for name in names]
     folders = [arguments.runs / n.replace(",", "").replace(" ", "-").lower() for n in names]
     runs = list(zip(names, recipes, folders, strict=True))
     for network, recipe, folder in runs:

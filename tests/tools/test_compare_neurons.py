@@ -50,6 +50,7 @@ def test_what_is_trained_is_not_trained_again(
     out = tmp_path / "found.json"
     words = ["--data", str(pictures), "--kodak", str(test_pictures), "--steps", "2"]
     words += ["--runs", str(tmp_path / "runs"), "--json", str(out), "--only", "mbt-2018"]
+    words += ["--precision", "float32"]
     compare_neurons.main([*words, "--only", "mbt-paon with GDN"])
     table = capsys.readouterr().out
     points = json.loads(out.read_text())["points"]
@@ -60,6 +61,7 @@ def test_what_is_trained_is_not_trained_again(
         cost = 0.013 * 255**2 * 10 ** (-point["psnr"] / 10) + point["bpp"]  # of one picture
         assert point["loss"] == pytest.approx(cost)
         assert point["step_seconds"] > 0
+        assert point["precision"] == "float32"
     assert table == compare_neurons.table(compare_neurons.points_in(out, 0.013)) + "\n"
     with pytest.raises(UsageError, match=r"points of λ = 0\.013, not 0\.1"):
         compare_neurons.main([*words, "--lmbda", "0.1"])
