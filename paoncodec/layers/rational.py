@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from paoncodec.layers.quotients import BACKWARD, FORWARD, Terms
 
 #: Values of a term that are worked on at a time.
-_PART_SIZE = 2**16
+_PART_SIZE = 2**18
 
 Kind = Literal["smooth", "absolute", "vanilla"]
 
