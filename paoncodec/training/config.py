@@ -36,7 +36,8 @@ class TrainConfig:
             which the rates drop.
         warmup: steps over which the rates rise linearly from 0.
         clip: largest norm of the gradient.
-        ema: decay of the exponential moving average of the weights; 0 keeps the last weights.
+        ema: decay of the exponential moving average of the weights, which it rises to, (1 + n) /
+            (10 + n) after n updates; 0 keeps the last weights.
         precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``; the latter two by autocast, and
             float16 with a loss that is scaled.
         seed: of weights, noise, crops and their order.

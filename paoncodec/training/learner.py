@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from paoncodec.training.loading import Loaded
 from paoncodec.training.processes import Processes
 from paoncodec.training.samples import Samples
 from paoncodec.training.task import Task
+
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class Learner:
@@ -36,7 +40,7 @@ class Learner:
         self._prepared = processes.prepare(task.model)
         self.optimizers = task.optimizers()
         self.average = AveragedModel(
-            task.model, multi_avg_fn=get_ema_multi_avg_fn(self._config.ema), use_buffers=True
+            task.model, multi_avg_fn=_warmed_up(self._config.ema), use_buffers=True
         )
 
     def state(self) -> dict[str, Any]:
@@ -134,3 +138,17 @@ class Learner:
         self._scaler.unscale_(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         return float(torch.nn.utils.clip_grad_norm_(parameters, self._config.clip))
+
+
+def _warmed_up(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """An exponential moving average whose decay rises to ``decay``: (1 + n) / (10 + n) after n.
+
+    With a constant decay of 0.999 half of the first weights would be left after 700 updates.
+    """
+
+    def update(averages: _Tensors, weights: _Tensors, count: Tensor | int) -> None:
+        updates = int(count)
+        risen = min(decay, (1 + updates) / (10 + updates))
+        get_ema_multi_avg_fn(risen)(averages, weights, count)
+
+    return update

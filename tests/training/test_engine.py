@@ -21,6 +21,8 @@ from paoncodec.training import (
     TrainingDiverged,
     TrainingStopped,
 )
+from paoncodec.training import engine as engine_module
+from paoncodec.training.processes import emulates_bfloat16
 
 CONFIG: dict[str, Any] = {
     "batch_size": 4,
@@ -124,16 +126,17 @@ def test_a_checkpoint_follows_each_interval(toy: type[Any], tmp_path: Path) -> N
     assert state["step"] == 5
 
 
-def test_the_average_is_the_exponential_one(toy: type[Any], tmp_path: Path) -> None:
-    task = toy(config(ema=0.75))
+def test_the_average_is_exponential_and_forgets_its_start(toy: type[Any], tmp_path: Path) -> None:
+    task = toy(config(ema=0.4))
     seen: list[torch.Tensor] = []
     trainer = Trainer(task, RunDirectory(tmp_path / "run"))
     trainer.listener = lambda p: seen.append(task.model.weight.detach().clone())
     trainer.fit()
-    # The first step's weights begin it, then avg = 0.75 avg + 0.25 weights.
-    share = [0.75**9, *(0.25 * 0.75 ** (9 - k) for k in range(1, 10))]
-    assert sum(share) == pytest.approx(1)
-    wanted = sum(s * w for s, w in zip(share, seen, strict=True))
+    # The first step's weights begin it; the decay rises from 2/11 to 6/15, and stays there.
+    decays = [2 / 11, 3 / 12, 4 / 13, 5 / 14, 0.4, 0.4, 0.4, 0.4, 0.4]
+    wanted = seen[0]
+    for decay, weights in zip(decays, seen[1:], strict=True):
+        wanted = decay * wanted + (1 - decay) * weights
     torch.testing.assert_close(trainer.learner.average.module.weight, wanted)
 
 
@@ -634,3 +637,33 @@ def test_a_checkpoint_of_another_model_is_named(toy: type[Any], tmp_path: Path) 
     with pytest.raises(WeightsError, match=r"last\.pt: its model or optimisers are not") as caught:
         Trainer(Wider(config()), RunDirectory(run.path, resume=True))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("known", "emulated"),
+    [
+        ({"architecture": "x86_64", "avx512_bf16": False}, True),
+        ({"architecture": "x86_64", "avx512_bf16": True}, False),
+        ({"architecture": "x86_64", "amx_bf16": True}, False),
+        ({"architecture": "aarch64"}, False),
+        ({}, False),
+    ],
+)
+def test_torch_knows_processors_without_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, Any], emulated: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert emulates_bfloat16(torch.device("cpu")) == emulated
+    assert not emulates_bfloat16(torch.device("cuda"))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_says_once_that_bfloat16_will_be_slow(
+    toy: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    monkeypatch.setattr(engine_module, "emulates_bfloat16", lambda device: True)
+    told: list[str] = []
+    task, run = toy(config(precision=precision)), RunDirectory(tmp_path / "run")
+    Trainer(task, run, tell=told.append).fit()
+    said = "this processor has no bfloat16 arithmetic: steps take up to ten times as long as with "
+    assert told == ([f"{said}precision float32"] if precision == "bfloat16" else [])
