@@ -3,11 +3,14 @@
     python tools/bench_training.py --threads 2
     python tools/bench_training.py --threads 1 --precision float32 --ways
 
-A step is forward, loss, backward, clipping and Adam. Beside the preset's MBT-Paon stand the same
-network with CompressAI's convolutions and GDN (`mbt-2018` here: equal widths, equal entropy model),
-and CompressAI's `JointAutoregressiveHierarchicalPriors` with the N and M that the preset names.
-Each is timed as the preset trains it and in float32, or in the one precision that is named. Medians
-of interleaved steps.
+A step is forward, loss, backward, clipping and Adam. Beside the preset's MBT-Paon stands
+CompressAI's `JointAutoregressiveHierarchicalPriors`, with the same widths as ours (convolutions and
+GDN, its own masked convolution) and with the N and M that the preset names. Each is timed as the
+preset trains it and in float32, or in the one precision that is named. Medians of interleaved
+steps.
+
+At the end stand the products of a step, and what the ratio could be at most if they were all that
+MBT-Paon's steps did, as fast as the processor multiplies large matrices.
 
 With --ways: MBT-Paon's step in parts, and as a whole beside other ways to compute it, parameters
 that lie channels last and `torch.compile`, which needs a C++ compiler.
@@ -22,15 +25,21 @@ from typing import Any
 
 import torch
 from bench_layers import medians
+from compressai.entropy_models import EntropyBottleneck
+from compressai.layers import MaskedConv2d
 from compressai.models import CompressionModel, JointAutoregressiveHierarchicalPriors
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from paoncodec import codecs
 from paoncodec.codecs.recipe import CodecRecipe, presets
 from paoncodec.codecs.task import rate_distortion
 
-#: Images a second of MBT-Paon over those of the same network with CompressAI's layers.
+#: Images a second of MBT-Paon over those of CompressAI's network of the same widths.
 BAR = 0.75
+SAME_WIDTHS = "CompressAI's mbt2018, same widths"
+#: Side of the matrices that tell how fast the processor multiplies.
+_SIDE = 1024
 
 
 @dataclass(frozen=True)
@@ -48,9 +57,21 @@ def networks(recipe: CodecRecipe) -> dict[str, CompressionModel]:
     own = JointAutoregressiveHierarchicalPriors(recipe.arch["N"], recipe.arch["M"])
     return {
         "mbt-paon": codecs.build("mbt-paon", recipe.arch),
-        "mbt-2018, same widths": codecs.build("mbt-2018", {**recipe.arch, "shift": "none"}),
+        SAME_WIDTHS: of_same_widths(recipe),
         f"CompressAI's mbt2018, N = {own.N}, M = {own.M}": own,
     }
+
+
+def of_same_widths(recipe: CodecRecipe) -> JointAutoregressiveHierarchicalPriors:
+    """CompressAI's model with all its own layers, as wide as the recipe's."""
+    sizes = recipe.arch
+    ours = codecs.build("mbt-2018", {**sizes, "shift": "none"})
+    model = JointAutoregressiveHierarchicalPriors(sizes["N"], sizes["M"])
+    for name in ("g_a", "g_s", "h_a", "h_s", "entropy_parameters"):
+        setattr(model, name, getattr(ours, name))
+    model.context_prediction = MaskedConv2d(sizes["M"], sizes["context_width"], 5, padding=2)
+    model.entropy_bottleneck = EntropyBottleneck(sizes["hyper_width"])
+    return model
 
 
 class TrainingStep:
@@ -155,6 +176,39 @@ def compare(
     ]
 
 
+def products(model: CompressionModel, crops: Tensor, lmbda: float) -> float:
+    """Multiplications of a step's forward and backward, in units of 1e9."""
+    step = TrainingStep(model.train(), crops, "float32", lmbda)
+    with FlopCounterMode(display=False) as counter:
+        step.forward()
+        step.backward()
+    return counter.get_total_flops() / 2e9
+
+
+def products_a_second(precision: str, runs: int) -> float:
+    """Of large matrices in a precision, in units of 1e9; median."""
+    a, b = torch.rand(2, _SIDE, _SIDE, dtype=getattr(torch, precision))
+
+    def multiply() -> None:
+        torch.mm(a, b)
+
+    return _SIDE**3 / 1e9 / medians([multiply], runs)[0]
+
+
+def _print_bound(
+    recipe: CodecRecipe, crops: Tensor, precision: str, runs: int, same: Timing
+) -> None:
+    lmbda = float(recipe.lmbda)
+    # A padded map's ring counts as if all of it were multiplied: hence zeros.
+    ours = products(codecs.build("mbt-paon", {**recipe.arch, "padding": "zeros"}), crops, lmbda)
+    theirs = products(of_same_widths(recipe), crops, lmbda)
+    speed = products_a_second(precision, runs)
+    print(
+        f"products a step: {ours:.3g} and {theirs:.3g} GMAC, matrices multiply at {speed:.1f} "
+        f"GMAC/s: ratio at most {same.seconds * speed / ours:.2f}"
+    )
+
+
 def _print_ways(recipe: CodecRecipe, crops: Tensor, precision: str, runs: int) -> None:
     model = codecs.build("mbt-paon", recipe.arch).train()
     parts = parts_of(TrainingStep(model, crops, precision, float(recipe.lmbda)), runs)
@@ -198,6 +252,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     ours, same = timings[0], timings[len(precisions)]
     print(f"images/s over the same widths: {same.seconds / ours.seconds:.2f} (bar {BAR})")
+    _print_bound(recipe, crops, precisions[0], arguments.runs, same)
 
 
 if __name__ == "__main__":

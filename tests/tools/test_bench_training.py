@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from paoncodec.codecs import recipe as recipes
 
@@ -32,17 +33,40 @@ def test_every_network_in_every_precision(bench, capsys) -> None:
     threads = str(torch.get_num_threads())
     sizes = ["--batch-size", "1", "--crop", "64", "--runs", "1", "--threads", threads]
     bench.main(sizes)
-    head, *lines, last = capsys.readouterr().out.splitlines()
+    head, *lines, last, bound = capsys.readouterr().out.splitlines()
     assert head == f"1 crops of 64x64, {threads} threads"
     names = [re.split(r"  +", line)[0] for line in lines]
     assert names == [
         *["mbt-paon"] * 2,
-        *["mbt-2018, same widths"] * 2,
+        *["CompressAI's mbt2018, same widths"] * 2,
         *["CompressAI's mbt2018, N = 6, M = 8"] * 2,
     ]
     rates = [float(re.search(r"(\d+\.\d) images/s$", line).group(1)) for line in lines]
     ratio = float(re.search(r"widths: (\d+\.\d\d) \(bar 0\.75\)$", last).group(1))
     assert ratio == pytest.approx(rates[0] / rates[2], rel=0.05)
+    counted = re.match(r"products a step: (\S+) and (\S+) GMAC, matrices multiply at", bound)
+    ours, theirs = map(float, counted.groups())
+    assert theirs < ours < 2 * theirs
+
+
+def test_products_are_those_of_all_convolutions(bench) -> None:
+    recipe = bench.CodecRecipe.from_preset("small", "mbt-paon", 0.013, ["crops"])
+    model = bench.of_same_widths(recipe)
+    counted = bench.products(model, torch.rand(1, 3, 64, 64), 0.013)
+    layers = []
+
+    def note(layer, given, made) -> None:
+        place = given[0] if isinstance(layer, nn.ConvTranspose2d) else made
+        once = layer.weight.numel() * place.shape[2:].numel()
+        layers.append(once * (2 if given[0] is crops else 3))  # crops have no gradient
+
+    crops = torch.rand(1, 3, 64, 64)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.register_forward_hook(note)
+    model(crops)
+    # GDN's 1x1 convolutions and the bottleneck's small matrices are not layers.
+    assert sum(layers) / 1e9 < counted < 1.2 * sum(layers) / 1e9
 
 
 def test_a_step_in_detail(bench, monkeypatch, capsys) -> None:
