@@ -23,8 +23,9 @@ shifted layers have 4 x 256 x 256 x 3 products of the interpolation more (0.7864
 predicted shift 18 of the 1x1 convolution. In FLOPs the interpolation does not count.
 Memory: the paper's is torch.cuda.max_memory_allocated, which maps of 0.75 MiB each cannot account
 for: some 450 MiB, in all rows, would be workspace of the GPU's convolutions. The shifted rows have
-119 MiB more, which the paper puts down to the shifter; here that takes a few maps. Ours is
-what torch's CPU allocator holds at once beyond input and weights, without gradients."""
+119 MiB more, which the paper puts down to the shifter; here a layer holds most while it multiplies,
+shifted or not. Ours is what torch's CPU allocator holds at once beyond input and weights, without
+gradients."""
 
 
 @click.command()

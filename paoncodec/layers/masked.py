@@ -38,13 +38,13 @@ class MaskedPaLaConv2d(PaLa):
 
     Args:
         in_channels, out_channels: numbers of channels.
-        taps: offsets (dh, dw) that a position sees, each within ±2.
+        taps: offsets (dh, dw) that a position sees, each within ±2, none twice; at least one.
         degrees, kind: as for :class:`.PaLaConv2d`.
         shift: only :class:`.NoShift`. A shift moves features past the mask: half a pixel to the
             left already mixes a position's right neighbour, not yet decoded, into what it sees.
 
     Raises:
-        ValueError: impossible sizes, degrees or kind, or a shift.
+        ValueError: impossible sizes, taps, degrees or kind, or a shift.
     """
 
     _index: Tensor
@@ -58,7 +58,12 @@ class MaskedPaLaConv2d(PaLa):
         kind: Kind = "smooth",
         shift: ShiftSpec = NoShift(),
     ) -> None:
-        require_at_least(1, in_channels=in_channels, out_channels=out_channels)
+        require_at_least(1, in_channels=in_channels, out_channels=out_channels, taps=len(taps))
+        for tap in taps:
+            if max(map(abs, tap)) > REACH:
+                raise ValueError(f"tap {tap}: a {_SIDE}x{_SIDE} kernel reaches {REACH} pixels")
+        if len(set(taps)) < len(taps):
+            raise ValueError(f"taps {list(taps)}: one of them stands there twice")
         if shift != NoShift():
             raise ValueError(
                 f"shift {shift!r}: a masked layer takes none, for a shift would let it see what "

@@ -15,6 +15,7 @@ from paoncodec.layers import (
     CausalConv2d,
     CausalPaLaConv2d,
     CheckerboardPaLaConv2d,
+    MaskedPaLaConv2d,
     PredictedShift,
     StaticShift,
 )
@@ -119,3 +120,19 @@ def test_other_refusals(form) -> None:
         form(0, 4)
     with pytest.raises(ValueError, match=r"\(1, 2, 5, 5\): expected \(batch, 3"):
         form(3, 4)(torch.zeros(1, 2, 5, 5))
+
+
+@pytest.mark.parametrize(
+    ("taps", "said"),
+    [
+        ([(0, 3)], r"tap \(0, 3\): a 5x5 kernel reaches 2 pixels"),
+        ([(0, -1), (-3, 0)], r"tap \(-3, 0\): a 5x5 kernel"),
+        ([(0, -1), (0, -1)], "stands there twice"),
+        ([], "taps 0: must be >= 1"),
+    ],
+)
+def test_taps_that_a_kernel_does_not_have_are_refused(
+    taps: list[tuple[int, int]], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        MaskedPaLaConv2d(1, 1, taps)
