@@ -33,7 +33,7 @@ def test_every_network_in_every_precision(bench, capsys) -> None:
     threads = str(torch.get_num_threads())
     sizes = ["--batch-size", "1", "--crop", "64", "--runs", "1", "--threads", threads]
     bench.main(sizes)
-    head, *lines, last, bound = capsys.readouterr().out.splitlines()
+    head, *lines, last, own, peers, matrices = capsys.readouterr().out.splitlines()
     assert head == f"1 crops of 64x64, {threads} threads"
     names = [re.split(r"  +", line)[0] for line in lines]
     assert names == [
@@ -44,9 +44,11 @@ def test_every_network_in_every_precision(bench, capsys) -> None:
     rates = [float(re.search(r"(\d+\.\d) images/s$", line).group(1)) for line in lines]
     ratio = float(re.search(r"widths: (\d+\.\d\d) \(bar 0\.75\)$", last).group(1))
     assert ratio == pytest.approx(rates[0] / rates[2], rel=0.05)
-    counted = re.match(r"products a step: (\S+) and (\S+) GMAC, matrices multiply at", bound)
-    ours, theirs = map(float, counted.groups())
+    counted = [re.search(r": (\S+) GMAC a step, (\S+) a second$", line) for line in (own, peers)]
+    (ours, fast), (theirs, slow) = (map(float, found.groups()) for found in counted)
     assert theirs < ours < 2 * theirs
+    assert fast / slow == pytest.approx(ratio * ours / theirs, rel=0.2)
+    assert float(re.match(r"large matrices: (\S+) GMAC a second$", matrices).group(1)) > 0
 
 
 def test_products_are_those_of_all_convolutions(bench) -> None:
