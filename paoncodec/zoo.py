@@ -198,8 +198,7 @@ def _from_file(path: Path) -> Weights:
     try:
         arch, lmbda = metadata["arch"], metadata["lmbda"]
         quality = None if lmbda == VARIABLE else quality_of(float(lmbda))
-        stem = path.name.removesuffix(".tar").rpartition(".")[0]
-        return Weights(_clean(stem) or _clean(arch), path, digest_of(path), quality)
+        return Weights(_name_of(path) or _clean(arch), path, digest_of(path), quality)
     except (KeyError, ValueError) as error:
         raise WeightsError(
             f"{path}: its metadata must say arch and lmbda ({error}); "
@@ -230,6 +229,15 @@ def _is_known(name: str) -> bool:
 
 def _known_names() -> str:
     return ", ".join(path.stem for path in sorted(FOLDER.glob("*.json"))) or "it is empty"
+
+
+def _name_of(path: Path) -> str:
+    """That of a file; a run's weights, which all are called best or last, have its folder's too."""
+    stem = path.name.removesuffix(".tar").rpartition(".")[0]
+    if stem not in ("best", "last"):
+        return _clean(stem)
+    folder = _clean(path.absolute().parent.name)[: _LONGEST_NAME - len(stem) - 1]
+    return _clean(f"{folder}-{stem}")
 
 
 def _clean(name: str) -> str:

@@ -112,7 +112,7 @@ def test_a_damaged_card_is_refused(folder: Path, change: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("stem", "name"),
     [
-        ("best", "best"),
+        ("bestof", "bestof"),
         ("My Weights (2)", "my-weights-2"),
         ("a" * 40, "a" * 32),
         ("\u03bb", "mbt-paon"),
@@ -126,6 +126,26 @@ def test_weights_from_elsewhere_are_called_after_their_file(
     weights = zoo.resolve(str(path))
     assert weights == zoo.Weights(name, path, digest, 3.0)
     assert weights == zoo.resolve(path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "stem", "name"),
+    [
+        ("lmbda-0.013", "best", "lmbda-0.013-best"),
+        ("lmbda-0.013", "last", "lmbda-0.013-last"),
+        ("a" * 40, "best", "a" * 27 + "-best"),
+        ("\u03bb", "best", "best"),
+    ],
+)
+def test_weights_of_a_run_are_called_after_its_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, stem: str, name: str
+) -> None:
+    path = tmp_path / folder / f"{stem}.safetensors"
+    path.parent.mkdir()
+    write_weights(path, arch="mbt-paon", lmbda="0.0067")
+    assert zoo.resolve(path).name == name
+    monkeypatch.chdir(path.parent)
+    assert zoo.resolve(path.name).name == name
 
 
 def test_a_name_of_the_zoo_goes_before_a_file(

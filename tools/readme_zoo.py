@@ -38,6 +38,11 @@ def neurons() -> str:
     return table(points_in(TRAINING / "neurons.json")) + "\n"
 
 
+def longer() -> str:
+    """Convolutions with GDN in the time of the Padé layers."""
+    return table(points_in(TRAINING / "neurons-longer.json")) + "\n"
+
+
 def blocks() -> str:
     """ELIC of convolutions with three residual blocks beside ELIC-Paon with one."""
     return table(points_in(TRAINING / "blocks.json")) + "\n"
@@ -48,6 +53,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "cards": cards,
     "equal-time": equal_time,
     "neurons": neurons,
+    "neurons-longer": longer,
     "blocks": blocks,
 }
 

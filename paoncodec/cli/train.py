@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from paoncodec.cli import dry_run as trial
-from paoncodec.cli.training_run import carry_out, data_settings, result
+from paoncodec.cli.training_run import best_weights, carry_out, data_settings, result
 from paoncodec.cli.training_talk import say
 from paoncodec.errors import UsageError
 from paoncodec.quality import LMBDA_GRID
@@ -140,7 +140,8 @@ def train(
         found = trial.dry_run(recipe, place, say, left)
         click.echo(json.dumps(found) if as_json else trial.describe(found))
         return
-    trainers = [_carry_out(recipe, run, going_on, out) for recipe, run, going_on in runs]
+    smallest = recipe.lmbda if grid is None else min(grid.lmbdas)
+    trainers = [_carry_out(r, run, going_on, out, r.lmbda == smallest) for r, run, going_on in runs]
     processes = Processes()
     processes.end()
     if not processes.is_main:
@@ -151,13 +152,15 @@ def train(
     click.echo(result(trainers[-1], as_json))
 
 
-def _carry_out(recipe: CodecRecipe, run: RunDirectory, resume: bool, out: str) -> Trainer:
+def _carry_out(
+    recipe: CodecRecipe, run: RunDirectory, resume: bool, out: str, last: bool
+) -> Trainer:
     """Trains to the end, or leaves with SystemExit where a signal came."""
     from paoncodec.codecs.task import CodecTask
 
     task = CodecTask(recipe)
     again = f"paoncodec train --out {shlex.quote(out)} --resume"
-    return carry_out(task, run, _about(task), resume, again)
+    return carry_out(task, run, _about(task), resume, again, last)
 
 
 def _grid(
@@ -199,8 +202,15 @@ def _runs(grid: Grid, out: Path, resume: bool) -> Iterator[tuple[CodecRecipe, Ru
 
 
 def _listing(grid: Grid, out: Path, as_json: bool) -> str:
-    """The weights of a grid, a λ a line."""
-    weights = {f"{lmbda:g}": str(path) for lmbda, path in grid.weights(out).items()}
+    """The weights of a grid, a λ a line.
+
+    Raises:
+        TrainingDiverged: as :func:`.best_weights`.
+    """
+    from paoncodec.training import RunDirectory
+
+    runs = {lmbda: RunDirectory(path.parent, True) for lmbda, path in grid.weights(out).items()}
+    weights = {f"{lmbda:g}": str(best_weights(run)) for lmbda, run in runs.items()}
     if as_json:
         return json.dumps({"run": str(out), "weights": weights})
     return "\n".join(weights.values())

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 from paoncodec.cli.training_talk import Bar, Lines, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import FrameType
 
     from paoncodec.training import RunDirectory, Task, Trainer
 
-__all__ = ["carry_out", "data_settings", "result"]
+__all__ = ["best_weights", "carry_out", "data_settings", "result"]
 
 
-def carry_out(task: Task, run: RunDirectory, about: str, resume: bool, again: str) -> Trainer:
+def carry_out(
+    task: Task, run: RunDirectory, about: str, resume: bool, again: str, last: bool = True
+) -> Trainer:
     """Trains to the end, or leaves with SystemExit where a signal came.
 
     Args:
@@ -29,6 +32,7 @@ def carry_out(task: Task, run: RunDirectory, about: str, resume: bool, again: st
         about: the first line that is said.
         resume: whether the run was to go on.
         again: the command that goes on with it.
+        last: whether no other run follows: else a signal during the last step stops these.
     """
     from paoncodec.training import Trainer
 
@@ -40,9 +44,10 @@ def carry_out(task: Task, run: RunDirectory, about: str, resume: bool, again: st
         _say_begin(about, trainer, resume)
     with talk, _stop_on_signals(trainer) as received:
         complete = trainer.fit()
+    finished = complete and (last or not trainer.processes.any(bool(received)))
     if main:
-        _say_end(trainer, again, complete)
-    if not complete:
+        _say_end(trainer, again, finished)
+    if not finished:
         trainer.processes.end()
         raise SystemExit(128 + (received or [signal.SIGTERM])[0])
     return trainer
@@ -79,20 +84,30 @@ def _say_end(trainer: Trainer, again: str, complete: bool) -> None:
         say(f"stopped at step {trainer.step} of {trainer.config.steps}; to go on: {again}")
 
 
-def result(trainer: Trainer, as_json: bool) -> str:
-    """What the command prints: the path of the best weights, or all that came of the run.
+def best_weights(run: RunDirectory) -> Path:
+    """Of a run that is complete.
 
     Raises:
         TrainingDiverged: no validation gave a number, so none are the best.
     """
     from paoncodec.training import TrainingDiverged
 
-    weights = trainer.run.weights_file("best")
+    weights = run.weights_file("best")
     if not weights.exists():
         raise TrainingDiverged(
-            f"{trainer.run.path}: no validation gave a number, so there are no best weights; "
-            f"the last are {trainer.run.weights_file('last')}"
+            f"{run.path}: no validation gave a number, so there are no best weights; "
+            f"the last are {run.weights_file('last')}"
         )
+    return weights
+
+
+def result(trainer: Trainer, as_json: bool) -> str:
+    """What the command prints: the path of the best weights, or all that came of the run.
+
+    Raises:
+        TrainingDiverged: as :func:`best_weights`.
+    """
+    weights = best_weights(trainer.run)
     if not as_json:
         return str(weights)
     found = {

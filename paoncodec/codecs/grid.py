@@ -66,8 +66,9 @@ class Grid:
         """Whether a directory is for this grid.
 
         Raises:
-            UsageError: it holds a grid and ``resume`` is off, or a single run, or its grid is
-                another than this in a setting that a resumed run may not change.
+            UsageError: it holds a grid and ``resume`` is off, or runs that are no grid's, or its
+                grid is another than this in a setting that a resumed run may not change, or one of
+                its runs has done more steps than this one asks for.
         """
         saved = Grid.load(out)
         if saved is None:
@@ -77,11 +78,21 @@ class Grid:
                     f"{out} holds a run of one λ: give --resume and no --lmbda to go on with it, "
                     "or name another"
                 )
+            for folder in map(_folder, self.lmbdas):
+                if RunDirectory(out / folder, resume=True).config_file.exists():
+                    raise UsageError(f"{out / folder} holds a run, {out} no grid: name another")
             return
         if not resume:
             raise UsageError(f"{out} holds a grid: continue it with --resume, or name another")
         changeable = {f"recipe.{name}" for name in CodecTask.may_change}
         check_changes(saved.describe(), self.describe(), changeable, str(out))
+        for folder in map(_folder, self.lmbdas):
+            done = _steps_done(RunDirectory(out / folder, resume=True))
+            if done > self.recipe.train.steps:
+                raise UsageError(
+                    f"steps {self.recipe.train.steps}: {out / folder} has done {done} already; "
+                    "give more"
+                )
 
     def save(self, out: Path, resume: bool) -> None:
         """Writes the grid down, before its first run begins.
@@ -125,8 +136,7 @@ class Grid:
         return {lmbda: run.weights_file("best") for lmbda, run in folders.items()}
 
     def _is_complete(self, run: RunDirectory) -> bool:
-        state = run.load()
-        return state is not None and state["step"] >= self.recipe.train.steps
+        return _steps_done(run) >= self.recipe.train.steps
 
     def _recipe(
         self, lmbda: float, before: RunDirectory | None, saved: Mapping[str, Any] | None
@@ -142,6 +152,11 @@ class Grid:
 
 def _file(out: Path) -> Path:
     return out / "grid.json"
+
+
+def _steps_done(run: RunDirectory) -> int:
+    state = run.load()
+    return 0 if state is None else int(state["step"])
 
 
 def _folder(lmbda: float) -> str:

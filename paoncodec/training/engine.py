@@ -214,15 +214,15 @@ class Trainer:
             )
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.step, self.skipped = state["step"], state["skipped"]
-        self.in_a_row, self.best = state["in_a_row"], state["best"]
         # Runs that were begun before there were such figures, or such a schedule, have none.
         self.counted = state.get("counted", {})
         self.drops, self._no_better = state.get("drops", 0), state.get("no_better", 0)
-        self.seconds = state["seconds"]
         try:
+            self.step, self.skipped = state["step"], state["skipped"]
+            self.in_a_row, self.best = state["in_a_row"], state["best"]
+            self.seconds = state["seconds"]
             self.learner.restore(state)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise WeightsError(
                 f"{self.run.checkpoint_file}: its model or optimisers are not what this version "
                 "makes of config.json beside it; begin a new run"

@@ -173,12 +173,15 @@ class RunDirectory:
         if not self.checkpoint_file.exists():
             return None
         fault = f"{self.checkpoint_file}: not a checkpoint of a run, or damaged; begin a new run"
-        if not zipfile.is_zipfile(self.checkpoint_file):
-            raise WeightsError(fault)
         try:
-            return torch.load(self.checkpoint_file, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            with zipfile.ZipFile(self.checkpoint_file) as archive:
+                whole = archive.testzip() is None  # which torch does not look at
+            state = torch.load(self.checkpoint_file, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
             raise WeightsError(fault) from error
+        if not whole or not isinstance(state, dict) or not isinstance(state.get("step"), int):
+            raise WeightsError(fault)
+        return state
 
     @staticmethod
     def replace(path: Path, write: Callable[[Path], Any]) -> None:

@@ -569,6 +569,24 @@ def test_a_grid_that_a_signal_stops_goes_on(run, tiny_grid, monkeypatch):
     assert "resumed at step 2 of 4" in outcome.stderr
 
 
+def test_a_signal_during_a_lambdas_last_step_stops_the_grid(run, tiny_grid, monkeypatch):
+    patch_loss(monkeypatch, {4: lambda: signal.raise_signal(signal.SIGTERM)})
+    outcome = run("train", "--out", tiny_grid, "--resume")
+    assert (outcome.exit_code, outcome.stdout) == (143, b"")
+    assert "stopped at step 4 of 4; to go on: paoncodec train" in outcome.stderr
+    assert (tiny_grid / "lmbda-0.05" / "best.safetensors").is_file()
+    assert not (tiny_grid / "lmbda-0.013").exists()
+    assert run("train", "--out", tiny_grid, "--resume").exit_code == 0
+    outcome = run("train", "--out", tiny_grid, "--resume", "--steps", 3)
+    assert (outcome.exit_code, outcome.stdout) == (2, b"")
+    assert "steps 3: " in outcome.line
+    assert "has done 4 already; give more" in outcome.line
+    (tiny_grid / "lmbda-0.013" / "best.safetensors").unlink()
+    outcome = run("train", "--out", tiny_grid, "--resume")
+    assert (outcome.exit_code, outcome.stdout) == (1, b"")
+    assert "so there are no best weights; the last are" in outcome.line
+
+
 def test_the_papers_grid_has_a_name():
     from paoncodec.cli.train import _lmbda
 

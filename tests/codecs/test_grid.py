@@ -144,6 +144,17 @@ def test_an_impossible_lambda(recipe: CodecRecipe) -> None:
         Grid(recipe, (0.01, -0.01))
 
 
+def test_a_grid_is_not_begun_over_the_runs_of_another(recipe: CodecRecipe, tmp_path: Path) -> None:
+    grid = Grid(recipe, LMBDAS)
+    grid.save(tmp_path, resume=False)
+    carry_out(grid, tmp_path)
+    (tmp_path / "grid.json").unlink()
+    for resume in (False, True):
+        with pytest.raises(UsageError, match=r"lmbda-0\.04 holds a run, .* no grid: name another"):
+            grid.save(tmp_path, resume=resume)
+    assert not (tmp_path / "grid.json").exists()
+
+
 def test_directories_that_hold_something_else(recipe: CodecRecipe, tmp_path: Path) -> None:
     grid = Grid(recipe, LMBDAS)
     grid.save(tmp_path / "grid", resume=False)

@@ -626,6 +626,17 @@ def test_without_tensorboard_a_run_says_so_once(
     assert [r["step"] for r in run.records() if "validation_loss" in r] == [4, 8, 10]
 
 
+def test_a_checkpoint_without_its_parts_is_named(toy: type[Any], tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    Trainer(toy(config()), run).fit()
+    state = run.load()
+    assert state is not None
+    for name in ("skipped", "average", "optimizers"):
+        run.save({key: value for key, value in state.items() if key != name})
+        with pytest.raises(WeightsError, match=r"last\.pt: its model or optimisers are not"):
+            Trainer(toy(config()), RunDirectory(run.path, resume=True))
+
+
 def test_a_checkpoint_of_another_model_is_named(toy: type[Any], tmp_path: Path) -> None:
     class Wider(toy):
         def __post_init__(self) -> None:

@@ -93,15 +93,31 @@ def test_a_checkpoint_is_read_back(run: RunDirectory) -> None:
     assert loaded == state
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"text"])
+def _flipped(data: bytes) -> bytes:
+    """A checkpoint whose tensors, in its middle, are other numbers."""
+    middle = len(data) // 2
+    return data[:middle] + bytes(64) + data[middle + 64 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"text", _flipped]
+)
 def test_a_damaged_checkpoint_is_an_error_of_one_line(
     run: RunDirectory, damage: Callable[[bytes], bytes]
 ) -> None:
-    run.save({"weight": torch.zeros(1000)})
+    run.save({"step": 1, "weight": torch.ones(1000)})
+    assert run.load() is not None
     run.checkpoint_file.write_bytes(damage(run.checkpoint_file.read_bytes()))
     with pytest.raises(WeightsError, match=r"last\.pt") as caught:
         run.load()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("state", [{"a": 1}, {"step": "3"}, [1, 2], 3])
+def test_what_is_no_state_of_a_run_is_no_checkpoint(run: RunDirectory, state: object) -> None:
+    torch.save(state, run.checkpoint_file)
+    with pytest.raises(WeightsError, match=r"last\.pt: not a checkpoint of a run"):
+        run.load()
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(run: RunDirectory) -> None:
