@@ -196,6 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="not the preset's")
     parser.add_argument("--threads", type=int, default=1, help="of torch while training")
     parser.add_argument("--only", action="append", choices=list(NETWORKS))
+    parser.add_argument("--times", action="store_true", help="time steps in turns, train nothing")
     parser.add_argument("--json", type=Path, help="file to write the points into")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
@@ -204,6 +205,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = (arguments.lmbda, arguments.data, arguments.steps, arguments.precision)
     recipes = [recipe_of(name, *settings) for name in names]
     folders = [arguments.runs / n.replace(",", "").replace(" ", "-").lower() for n in names]
+    if arguments.times:
+        for name, seconds in zip(names, step_seconds(recipes), strict=True):
+            print(f"{name}: {seconds:.3f} s a step")
+        return
     runs = list(zip(names, recipes, folders, strict=True))
     for network, recipe, folder in runs:
         print(network, file=sys.stderr)

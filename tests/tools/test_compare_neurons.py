@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,9 @@ def test_what_is_trained_is_not_trained_again(
     words += ["--precision", "float32"]
     compare_neurons.main([*words, "--only", "mbt-paon with GDN"])
     table = capsys.readouterr().out
+    compare_neurons.main([*words, "--times"])
+    [timed] = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"mbt-2018: \d+\.\d{3} s a step", timed)
     points = json.loads(out.read_text())["points"]
     assert [point["network"] for point in points] == ["mbt-2018", "mbt-paon with GDN"]
     assert points[0]["parameters"] < points[1]["parameters"]
