@@ -10,7 +10,6 @@ import torch
 
 from paoncodec.coding import strips
 from paoncodec.coding.exact_codec import ExactCodec
-from paoncodec.coding.exact_model import round_y
 from paoncodec.coding.strips import Area, Plan, Transform
 from paoncodec.images import to_samples
 from paoncodec.memory import Budget
@@ -106,7 +105,7 @@ def reconstructed(codec: ExactCodec, samples: Samples, rate: Rate, budget: Budge
             return _samples(x_hat, shape, depth)
         at_once = Plan.at_once(_latents(codec, shape))
         y = _analysed(codec, samples, rate, first or at_once)
-        y_hat = torch.from_numpy(round_y(y)).to(y)
+        y_hat = codec.rounded(y)
         return _synthesised(codec, y_hat, shape, depth, rate, second or at_once, None)
 
 

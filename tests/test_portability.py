@@ -24,6 +24,7 @@ from torch.nn import functional as F
 import paoncodec
 from paoncodec.codecs import ELICPaon, MBTPaon, load_weights, save_weights
 from paoncodec.coding.exact_codec import ExactCodec
+from paoncodec.coding.exact_model import ROUNDINGS
 
 #: An old processor: what torch, oneDNN, MKL, NumPy and OpenBLAS do without newer instructions.
 BASELINE = {
@@ -102,10 +103,13 @@ def check(model: ExactCodec, arch: str, y: Tensor, z: Tensor, folder: Path) -> N
     save_weights(model, folder / "weights.safetensors", arch, {})
     np.save(folder / "y.npy", y.numpy())
     np.save(folder / "z.npy", z.numpy())
-    coded = load_weights(folder / "weights.safetensors")[0].exact().encode(y, z)
+    exact = load_weights(folder / "weights.safetensors")[0].exact()
+    coded = exact.encode(y, z)
     (folder / "y.bin").write_bytes(coded.y)
     (folder / "z.bin").write_bytes(coded.z)
-    latents = y.round().clamp(-4095, 4095).numpy().astype("<f4") + 0.0  # no negative zeros
+    latents = exact.rounded(y, z)[0].numpy().astype("<f4")
+    if model.rounding == "integers":
+        assert np.array_equal(latents, y.round().clamp(-4095, 4095).numpy())
 
     results = run_everywhere(folder)
     assert {r.pop("threads") for r in results.values()} == {1, 2}
@@ -138,10 +142,12 @@ def test_small_model(tmp_path: Path) -> None:
     check(model, "mbt-paon", y, torch.randn(8, 3, 5) * 4, tmp_path)
 
 
+@pytest.mark.parametrize("rounding", ROUNDINGS)
 @torch.no_grad()
-def test_small_elic(tmp_path: Path) -> None:
+def test_small_elic(rounding: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = ELICPaon(8, 16, (2, 4, 10), channel_widths=(24, 12), shift="none")
+    options = {"channel_widths": (24, 12), "shift": "none", "rounding": rounding}
+    model = ELICPaon(8, 16, (2, 4, 10), **options)
     deviations = torch.logspace(-1, 1.5, 16)
     for layer, part in zip(model.predictors(), deviations.split(model.groups), strict=True):
         layer.weight.mul_(3)

@@ -158,7 +158,7 @@ class SecondDecoder:
         taps = [(dh, dw) for dh in (-2, -1, 0) for dw in range(-2, 3) if (dh, dw) < (0, 0)]
         sums = bias.copy()
         for t, (dh, dw) in enumerate(taps):
-            sums += weight[:, :, t] @ (2**14 * padded[:, h + 2 + dh, w + 2 + dw])
+            sums += weight[:, :, t] @ padded[:, h + 2 + dh, w + 2 + dw]
         return self.chain("entropy_parameters", [hyper[:, h, w], settle(sums)], leaky)
 
     def chain(
@@ -175,12 +175,16 @@ class SecondDecoder:
     def table(self, deviation: int, mean: int) -> tuple[int, int]:
         thresholds, steps = self.tensors["y_tables.thresholds"], self.tensors["y_tables.steps"]
         level = sum(1 for i in range(len(thresholds) - 1) if thresholds[i] < deviation)
-        centre = (mean + 2**13) // 2**14
-        step = (mean + 2**13 - 2**14 * centre) * int(steps[level]) // 2**14
+        around_means = "rounded_around_means" in self.tensors
+        centre = mean if around_means else (mean + 2**13) // 2**14 * 2**14
+        step = (mean + 2**13 - centre) * int(steps[level]) // 2**14
         return int(steps[:level].sum()) + step, centre
 
     def chosen(self, outputs: Sequence[np.ndarray]) -> list[tuple[int, int]]:
-        """(table, centre) of each channel of each position, from what the network says of it."""
+        """(table, centre) of each channel of each position, from what the network says of it.
+
+        Centres are activations, as all latents of y are here: 2**14 times what they stand for.
+        """
         return [
             self.table(int(deviation), int(mean))
             for out in outputs
@@ -216,7 +220,7 @@ class SecondDecoder:
         values = self.y_tables.read(coder, [table for table, _ in chosen])
         for i, (value, (_, centre)) in enumerate(zip(values, chosen, strict=True)):
             h, w = here[i // len(y)]
-            y[i % len(y), h, w] = value + centre
+            y[i % len(y), h, w] = 2**14 * value + centre
 
 
 class SecondDecoderOfELIC(SecondDecoder):
@@ -257,12 +261,12 @@ class SecondDecoderOfELIC(SecondDecoder):
         if (h + w) % 2 == 0:
             return np.zeros(len(polynomials[0]), dtype=np.int64)
         taps = [(dh, dw) for dh in range(-2, 3) for dw in range(-2, 3) if (dh + dw) % 2]
-        padded = 2**14 * np.pad(y, ((0, 0), (2, 2), (2, 2)))
+        padded = np.pad(y, ((0, 0), (2, 2), (2, 2)))
         seen = np.stack([padded[:, h + 2 + dh, w + 2 + dw] for dh, dw in taps], axis=1)
         return self.pade(name, [np.einsum("oct,ct->o", p, seen) for p in polynomials])
 
     def channel_context(self, k: int, y: np.ndarray) -> np.ndarray:
-        prefix, a = f"latent_codec.y.channel_context.y{k}.", 2**14 * y
+        prefix, a = f"latent_codec.y.channel_context.y{k}.", y
         layers = {n.rsplit(".", 1)[0] for n in self.tensors if n.startswith(prefix)}
         numbers = sorted(int(name.removeprefix(prefix)) for name in layers)
         for i in numbers:
@@ -324,9 +328,9 @@ def test_it_decodes_what_the_package_encodes(weights: Path, shape: tuple[int, in
     exact = load_weights(weights)[0].exact()
     coded = exact.encode(y, z)
     z_int, y_int = SecondDecoder(weights).decode(coded.z, coded.y, shape)
-    assert np.array_equal(y_int, y.round().numpy())
+    assert np.array_equal(y_int, 2**14 * y.round().numpy())
     assert np.array_equal(z_int, exact.round_z(z))
-    data = z_int.astype("<i4").tobytes() + y_int.astype("<i4").tobytes()
+    data = z_int.astype("<i4").tobytes() + (y_int // 2**14).astype("<i4").tobytes()
     assert zlib.crc32(data) == coded.digest
 
 
@@ -349,7 +353,9 @@ ELIC = {
         (ELICPaon, "elic-paon", {"relu": True, "spatial_out": (3, 2, 4)}),
         (ELICPaon, "elic-paon", {"channel_widths": (), "channel_kernels": (1,)}),
         (ELICPaon, "elic-paon", {"padding": "zeros"}),
+        (ELICPaon, "elic-paon", {"rounding": "means"}),
         (ELIC2022, "elic-2022", {}),
+        (ELIC2022, "elic-2022", {"rounding": "means"}),
     ],
 )
 @torch.no_grad()
@@ -371,9 +377,17 @@ def test_it_decodes_what_elic_encodes(
     y[0, 1, 2], y[5, 3, 3] = 4095, -4095
     exact = load_weights(path)[0].exact()
     coded = exact.encode(y, z)
-    z_int, y_int = SecondDecoderOfELIC(path).decode(coded.z, coded.y, (2, 1))
-    assert np.array_equal(y_int, y.round().numpy())
+    z_int, y_units = SecondDecoderOfELIC(path).decode(coded.z, coded.y, (2, 1))
     assert np.array_equal(z_int, exact.round_z(z))
+    if model.rounding == "integers":
+        assert (y_units % 2**14 == 0).all()
+        y_units //= 2**14
+        assert np.array_equal(y_units, y.round().numpy())
+    else:
+        assert (np.abs(y_units / 2**14 - y.clamp(-4094, 4094).numpy()) <= 0.5).all()
+        assert (y_units % 2**14).any()
+    data = z_int.astype("<i4").tobytes() + y_units.astype("<i4").tobytes()
+    assert zlib.crc32(data) == coded.digest
 
 
 def odd_tables() -> FrozenTables:

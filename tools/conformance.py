@@ -4,7 +4,7 @@ python tools/conformance.py check                             decode all streams
 python tools/conformance.py make NAME ... --reason TEXT       add streams of the list below
 python tools/conformance.py make NAME ... --reason TEXT --replace
 
-A stream of tests/conformance is a `.bin` file, the integer latents and samples that it decodes to
+A stream of tests/conformance is a `.bin` file, the latents and samples that it decodes to
 (`.npz`), and what else it holds (`.json`), with the reason why it was made. Later releases must
 find the same: latents, alpha and metadata exactly, and samples to one level of 8 bits, or exactly
 where a stream keeps them without loss. To replace a stream is to break files that people have: it
@@ -70,6 +70,7 @@ MODELS: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "mbt-2018": ("mbt-2018", _MBT, "0.013"),
     "elic-paon": ("elic-paon", {**_ELIC, "shift": "none"}, "0.013"),
     "elic-2022": ("elic-2022", _ELIC, "0.013"),
+    "elic-paon-means": ("elic-paon", {**_ELIC, "shift": "none", "rounding": "means"}, "0.013"),
 }
 
 
@@ -106,6 +107,7 @@ CASES: Mapping[str, Case] = {
     "mbt-2018-v1": Case("mbt-2018", (65, 100)),
     "elic-paon-v1": Case("elic-paon", (100, 130)),
     "elic-2022-v1": Case("elic-2022", (65, 100)),
+    "elic-paon-means-v1": Case("elic-paon-means", (65, 100)),
     "mbt-paon-v2": Case("mbt-paon", (50, 70), alpha="disc", metadata=True),
     "mbt-paon-grey-16-v2": Case("mbt-paon", (33, 64), channels=1, depth=16, alpha="noise"),
     "mbt-2018-v2": Case("mbt-2018", (30, 65), depth=16),
@@ -127,8 +129,9 @@ class Observed:
     """What a stream decodes to.
 
     Attributes:
-        arrays: ``y`` and ``z`` (integers), but of samples that are kept without loss; ``samples``
-            (H, W, C) and, if there is one, ``alpha``.
+        arrays: ``y`` and ``z`` (integers; y in single precision where it is rounded around its
+            means), but of samples that are kept without loss; ``samples`` (H, W, C) and, if there
+            is one, ``alpha``.
         facts: what `paoncodec info` says, and the SHA-256 of each kind of metadata.
     """
 
@@ -153,7 +156,7 @@ def observe(data: bytes, weights: Path) -> Observed:
     return Observed(arrays, {**api.info(data), "metadata": described})
 
 
-def _observed_latents(container: Container, weights: Path) -> dict[str, npt.NDArray[np.int16]]:
+def _observed_latents(container: Container, weights: Path) -> dict[str, npt.NDArray[Any]]:
     codec, _ = codecs.load_weights(weights)
     header, factor = container.header, codec.downsampling_factor
     shape = -(-header.height // factor), -(-header.width // factor)
@@ -161,7 +164,8 @@ def _observed_latents(container: Container, weights: Path) -> dict[str, npt.NDAr
     y, _ = codec.exact().decode(y_string, z_string, shape)
     tables = np.repeat(np.arange(len(codec.z_tables)), shape[0] * shape[1])
     z = Reader(SymbolModel(codec.z_tables), z_string, "z")(tables).reshape(-1, *shape)
-    return {"y": y.numpy().astype(np.int16), "z": z.astype(np.int16)}
+    kind = np.int16 if codec.rounding == "integers" else np.float32
+    return {"y": y.numpy().astype(kind), "z": z.astype(np.int16)}
 
 
 def differences(expected: Observed, found: Observed) -> list[str]:

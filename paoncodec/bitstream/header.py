@@ -224,7 +224,7 @@ FIELDS = (
     Field("height", Varint(range(1, _MAX_INT32 + 1)), "rows"),
     Field("channels", UInt((1, 3), size=1), "1 grey, 3 RGB"),
     Field("quality", _QUALITY, "the quality the encoder ran with"),
-    Field("latents_crc", U32, "CRC-32 of the integer latents, or of the samples"),
+    Field("latents_crc", U32, "CRC-32 of the latents, or of the samples"),
     Field("sections", _SectionTable(), "the section table"),
     Field("depth", UInt((8, 16), size=1), "bits per sample, of alpha too", since=2),
     Field("header_crc", _Checksum(), "CRC-32 of every byte before it"),
@@ -241,7 +241,7 @@ class Header:
         width, height: size of the picture in pixels, each 1 to 2^31 - 1.
         channels: 1 (grey) or 3 (RGB).
         quality: 1 to 6 in steps of 1/256; see `round_quality`.
-        latents_crc: CRC-32 of the integer latents, or of samples that stand in their place.
+        latents_crc: CRC-32 of the latents, or of samples that stand in their place.
         sections: the section table; `container.write` fills it.
         version: format version; 1 can hold neither another depth than 8 nor other sections than z
             and y, 2 no samples. `lowest_version` tells which one a picture needs.

@@ -52,8 +52,15 @@ def reporting(traceback: bool) -> Iterator[None]:
 
 @contextmanager
 def _saying_warnings() -> Iterator[None]:
-    """What a user should know is said as errors are, in one line and without a line of source."""
-    with _telling(TablesMade, _say):
+    """What a user should know is said as errors are: in one line without source, and once."""
+    said: set[str] = set()
+
+    def say_once(message: str) -> None:
+        if message not in said:  # a command may read a file more than once
+            said.add(message)
+            _say(message)
+
+    with _telling(TablesMade, say_once):
         yield
 
 

@@ -76,7 +76,7 @@ class ELIC2022(ELIC2022Coder, ELICPaon):
     """The same codec of CompressAI's own layers: convolutions and ReLUs, three blocks a stage.
 
     He et al. (2022) in any widths, to compare Padé neurons with: equal sizes, equal coding, equal
-    files. Unlike in CompressAI's model, y is rounded to integers.
+    files. Unlike in CompressAI's model, y is rounded to integers unless ``rounding`` says "means".
 
     Raises:
         ValueError: options that convolutions do not have (a shift, another padding, Padé layers in

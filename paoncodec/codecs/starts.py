@@ -262,15 +262,17 @@ def from_compressai(model: CompressionModel, **options: Any) -> ExactCodec:
     it: a1 = 2w, a0 = c, b = 0 and no shift, so that (Q·P + a0) / (Q² + 1) = (a1 ⊛ x + 2 a0) / 2.
     The derivative by Q is there -a0 / 2: denominators begin to learn where a bias is not 0.
 
-    Every network then gives the same outputs for the same inputs, up to rounding errors. Here y is
-    rounded to integers, as in ``forward`` of mbt2018, which therefore has the same x_hat and means
-    and deviations. mbt2018's ``compress`` and ELIC round it to integers around its means instead,
-    which moves each latent by at most one step; ELIC's training has to get used to that.
+    Every network then gives the same outputs for the same inputs, up to rounding errors, and so
+    does ``forward``: of ELIC all of it, since y is rounded around its means as there
+    (``rounding``), of mbt2018 x_hat and the likelihoods of z. It rounds y to integers in
+    ``forward``, as is done here, but around its means for the likelihoods of y in evaluation and in
+    ``compress``, which moves a latent by at most one step.
 
     Args:
         model: its type exactly one of the two; any N, M and groups.
         **options: of :class:`.MBTConfig` or :class:`.ELICConfig`. ``shift``, ``attention`` and, at
-            quality 4, ``variable_rate`` leave what is computed as it is.
+            quality 4, ``variable_rate`` leave what is computed as it is; ``rounding="integers"``
+            moves each latent of an ELIC by at most one step.
 
     Returns:
         A new model on the CPU, without probability tables.
@@ -284,7 +286,8 @@ def from_compressai(model: CompressionModel, **options: Any) -> ExactCodec:
         fixed: dict[str, Any] = {"gdn": True, "padding": "zeros"}
         codec = MBTPaon(model.N, model.M, **{**fixed, **options})
     elif type(model) is Elic2022Official:
-        fixed = {"groups": model.groups, "blocks": 3, "relu": True, "padding": "zeros"}
+        fixed = {"groups": model.groups, "blocks": 3, "relu": True}
+        fixed |= {"padding": "zeros", "rounding": "means"}
         n, m = model.g_a[0].out_channels, sum(model.groups)
         codec = ELICPaon(n, m, **{**fixed, **options})
     else:

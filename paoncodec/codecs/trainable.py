@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from compressai.entropy_models import EntropyBottleneck
 from compressai.models import CompressionModel
@@ -29,7 +30,14 @@ class TrainableCodec(ExactCodec, CompressionModel):
 
     Goes first among the bases of a codec, before the parts of an architecture and the CompressAI
     model, which has entropy_bottleneck and gaussian_conditional.
+
+    Attributes:
+        as_coded: whether ``forward`` says in evaluation what files will hold, where there are
+            probability tables: latents of exact arithmetic, and their likelihoods by the tables.
+            That is slower and has no gradient. Otherwise it says what training sees.
     """
+
+    as_coded = False
 
     if TYPE_CHECKING:
 
@@ -38,6 +46,8 @@ class TrainableCodec(ExactCodec, CompressionModel):
 
     def forward(self, x: Tensor, quality: float | Tensor | None = None) -> dict[str, Any]:
         y = self.analysis(x, quality)
+        if self.as_coded and len(self.y_tables) and not self.training:
+            return self._as_coded(y, quality)
         y_hat, scales, means, z_likelihoods = self._predicted(y)
         prior = self.gaussian_conditional
         with torch.autocast(x.device.type, enabled=False):
@@ -50,6 +60,17 @@ class TrainableCodec(ExactCodec, CompressionModel):
             "x_hat": self.synthesis(y_hat, quality),
             "likelihoods": {"y": y_likelihoods, "z": z_likelihoods},
         }
+
+    @torch.no_grad()
+    def _as_coded(self, y: Tensor, quality: float | Tensor | None) -> dict[str, Any]:
+        """What :meth:`forward` returns, of the exact entropy model."""
+        coded = [self.exact().rounded(*latents) for latents in zip(y, self.h_a(y), strict=True)]
+        y_hat = torch.stack([latents for latents, _ in coded]).to(y)
+        likelihoods = {
+            part: torch.from_numpy(np.exp2([-bits[part] for _, bits in coded])).float().to(y.device)
+            for part in ("y", "z")
+        }
+        return {"x_hat": self.synthesis(y_hat, quality), "likelihoods": likelihoods}
 
     def distributions(
         self, x: Tensor, quality: float | Tensor | None = None
@@ -75,8 +96,7 @@ class TrainableCodec(ExactCodec, CompressionModel):
             if self.training:
                 medians = self.entropy_bottleneck._get_medians().detach()
                 z_hat = rounded_through(z - medians) + medians
-            y_hat = rounded_through(y)
-            scales, means = self.predict(y_hat, self.h_s(z_hat))
+            y_hat, scales, means = self.predict(y, self.h_s(z_hat))
         return y_hat, scales, means, z_likelihoods
 
     def update(

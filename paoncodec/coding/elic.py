@@ -27,6 +27,7 @@ from paoncodec.coding.exact_codec import SHIFTS, ExactCodec, Excerpt, Quantiles
 from paoncodec.coding.exact_elic import checkerboard_walk
 from paoncodec.entropy import CheckerboardWalk, Select
 from paoncodec.layers import CheckerboardPaLaConv2d, PaLaConv2d, PaLaConvTranspose2d
+from paoncodec.layers.rounding import rounded_through
 
 
 class Entropy(NamedTuple):
@@ -50,8 +51,7 @@ class ELICCoder(ExactCodec):
     Padé layers of degrees [1/1] are: the transposed convolutions and residual blocks of g_s, the
     spatial and the channel contexts. g_a, the hyper networks and the parameter aggregation are
     classical. The networks of the entropy model have the names that CompressAI's latent codecs give
-    them; y is rounded to integers, not to integers around its means, so an encoder knows all of it
-    at once.
+    them. CompressAI rounds y around its means; that is an option here (``rounding``).
 
     Args:
         N, M, groups: numbers of channels, as in CompressAI.
@@ -87,6 +87,7 @@ class ELICCoder(ExactCodec):
         if cfg.relu and self._weight == "numerator":
             self.note("relus_kept")
         self.note_padding(cfg.padding, self._weight)
+        self.round_to(cfg.rounding)
         self.code_exactly(cfg.M, cfg.variable_rate)
 
     @classmethod
@@ -190,23 +191,49 @@ class ELICCoder(ExactCodec):
     def _spatial_context(n_in: int, n_out: int) -> nn.Module:
         return CheckerboardPaLaConv2d(n_in, n_out)
 
-    def predict(self, y_hat: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor]:
-        first = 0
-        rows, columns = (torch.arange(side, device=y_hat.device) for side in y_hat.shape[2:])
+    def predict(self, y: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rows, columns = (torch.arange(side, device=y.device) for side in y.shape[2:])
         # Anchors, the positions of even row + column, have no spatial context.
-        others = ((rows[:, None] + columns) % 2).to(y_hat.dtype)
-        scales: list[Tensor] = []
-        means: list[Tensor] = []
-        for k, channels in enumerate(self.groups):
-            here = self.group(k)
-            contexts = [others * here.context_prediction(y_hat[:, first : first + channels])]
+        others = ((rows[:, None] + columns) % 2).to(y.dtype)
+        known: list[Tensor] = []
+        predicted: list[Tensor] = []
+        for k, here in enumerate(y.split(self.groups, dim=1)):
+            features = [hyper]
             if k:
-                contexts.append(self.channel_context(k)(y_hat[:, :first]))
-            parameters = here.entropy_parameters(torch.cat((*contexts, hyper), dim=1))
-            for part, half in zip((scales, means), parameters.chunk(2, 1), strict=True):
-                part.append(half)
-            first += channels
-        return torch.cat(scales, dim=1), torch.cat(means, dim=1)
+                features.insert(0, self.channel_context(k)(torch.cat(known, dim=1)))
+            parameters = self._group_parameters(k, here, features, others)
+            known.append(self._rounded_through(here, parameters))
+            predicted.append(parameters)
+        halves = zip(*(parameters.chunk(2, 1) for parameters in predicted), strict=True)
+        scales, means = (torch.cat(half, dim=1) for half in halves)
+        return torch.cat(known, dim=1), scales, means
+
+    def _group_parameters(
+        self, k: int, y: Tensor, features: list[Tensor], others: Tensor
+    ) -> Tensor:
+        """Deviations and means of group k (B, 2·C, H, W), from its latents before rounding.
+
+        Args:
+            k, y: the group and its latents (B, C, H, W).
+            features: what is known of it before its latents.
+            others: (H, W), 0 at anchors and 1 elsewhere.
+        """
+        spatial, layers = self.group(k).context_prediction, self.group(k).entropy_parameters
+        if self.rounding == "means":
+            nothing = y.new_zeros(len(y), spatial.out_channels, *y.shape[2:])
+            blind = layers(torch.cat((nothing, *features), dim=1))
+            anchors = self._rounded_through(y, blind)
+        else:
+            anchors = rounded_through(y)
+        # The others see anchors only, so what stands elsewhere does not matter.
+        return layers(torch.cat((others * spatial(anchors), *features), dim=1))
+
+    def _rounded_through(self, y: Tensor, parameters: Tensor) -> Tensor:
+        """Latents (B, C, H, W) as they will be decoded, from their deviations and means."""
+        if self.rounding == "integers":
+            return rounded_through(y)
+        means = parameters.chunk(2, 1)[1]
+        return rounded_through(y - means) + means
 
     def walk(self, select: Select) -> CheckerboardWalk:
         return checkerboard_walk(self, select)

@@ -9,7 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-from paoncodec.coding.exact_codec import Padding, check_options, padding_of, shift_of
+from paoncodec.coding.exact_codec import (
+    Padding,
+    check_options,
+    padding_of,
+    rounding_of,
+    shift_of,
+)
+from paoncodec.coding.exact_model import Rounding
 
 
 @dataclass(frozen=True)
@@ -44,9 +51,11 @@ class ELICConfig:
         padding: what the Padé layers of g_s and of the channel contexts see outside their maps,
             ``"replicate"`` (the border) or ``"zeros"``, as convolutions do.
         variable_rate: one network for all qualities, by a :class:`.GainUnit`.
+        rounding: of y, to ``"integers"`` or to whole steps from its ``"means"``, as in CompressAI's
+            model.
 
     Raises:
-        ValueError: sizes, a shift or a padding that do not exist or do not fit.
+        ValueError: sizes, a shift, a padding or a rounding that do not exist or do not fit.
     """
 
     N: int = 192
@@ -68,6 +77,7 @@ class ELICConfig:
     shift: str = "predicted"
     padding: Padding = "replicate"
     variable_rate: bool = False
+    rounding: Rounding = "integers"
 
     def __post_init__(self) -> None:
         n, m = self.N, self.M
@@ -130,7 +140,7 @@ class ELICConfig:
             raise ValueError(f"attention_width {self.attention_width}: must be 0 or more")
         if any(kernel % 2 == 0 for kernel in self.channel_kernels):
             raise ValueError(f"channel_kernels {self.channel_kernels}: must be odd")
-        check_options(self.shift, self.padding)
+        check_options(self.shift, self.padding, self.rounding)
 
     def _check_parameter_widths(self) -> None:
         pairs = self.parameter_widths
@@ -193,6 +203,7 @@ def read_config(state: Mapping[str, Tensor], weight: str) -> ELICConfig:
         shift=shift_of(state, ups[0].removesuffix(weight)),
         padding=padding_of(state, weight),
         variable_rate="gain.log_gain" in state,
+        rounding=rounding_of(state),
     )
 
 

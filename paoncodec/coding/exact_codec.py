@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from paoncodec.coding.exact_model import ExactModel, round_y
+from paoncodec.coding.exact_model import ROUNDINGS, ExactModel, Rounding, round_y
 from paoncodec.coding.rate import GainUnit
 from paoncodec.entropy import Array, FrozenTables, GaussianTables, Select, Walk
 from paoncodec.errors import WeightsError
@@ -64,18 +64,22 @@ Padding = Literal["replicate", "zeros"]
 PADDINGS: tuple[Padding, ...] = get_args(Padding)
 #: In a state dict, the sign of zeros: shapes do not tell.
 _ZERO_PADDED = "padded_with_zeros"
+#: In a state dict, the sign of latents that are rounded around their means.
+_AROUND_MEANS = "rounded_around_means"
 
 
-def check_options(shift: str, padding: str) -> None:
+def check_options(shift: str, padding: str, rounding: str = "integers") -> None:
     """What the configurations of all codecs refuse.
 
     Raises:
-        ValueError: there is no such shift, or no such padding.
+        ValueError: there is no such shift, padding or rounding.
     """
     if shift not in SHIFTS:
         raise ValueError(f"shift {shift!r}: choose one of {', '.join(SHIFTS)}")
     if padding not in PADDINGS:
         raise ValueError(f"padding {padding!r}: choose one of {', '.join(PADDINGS)}")
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"rounding {rounding!r}: choose one of {', '.join(ROUNDINGS)}")
 
 
 def padding_of(state: Mapping[str, Tensor], weight: str) -> Padding:
@@ -86,6 +90,11 @@ def padding_of(state: Mapping[str, Tensor], weight: str) -> Padding:
         weight: what the names of the transforms' weights end in; convolutions see zeros always.
     """
     return "zeros" if weight == "weight" or _ZERO_PADDED in state else "replicate"
+
+
+def rounding_of(state: Mapping[str, Tensor]) -> Rounding:
+    """How a codec rounds y, from the names of a state dict."""
+    return "means" if _AROUND_MEANS in state else "integers"
 
 
 class Excerpt(nn.Module):
@@ -144,6 +153,8 @@ class ExactCodec(nn.Module):
 
     #: How many layers, at g_a's end and at g_s's beginning, keep full precision under autocast.
     _precise = 1
+    #: How y is rounded.
+    rounding: Rounding = "integers"
 
     @property
     def downsampling_factor(self) -> int:
@@ -158,6 +169,12 @@ class ExactCodec(nn.Module):
         """Adds what :func:`padding_of` reads; arguments as there."""
         if padding_of({}, weight) != padding:
             self.note(_ZERO_PADDED)
+
+    def round_to(self, rounding: Rounding) -> None:
+        """Has y rounded so, and adds what :func:`rounding_of` reads."""
+        self.rounding = rounding
+        if rounding == "means":
+            self.note(_AROUND_MEANS)
 
     def code_exactly(self, channels: int, variable_rate: bool) -> None:
         """Adds gains and tables for ``channels`` latents."""
@@ -218,10 +235,11 @@ class ExactCodec(nn.Module):
         first, inner = self.g_s[: self._precise], self.g_s[self._precise :]
         return inner(_unrounded(first, x)).to(next(first.parameters()).dtype)
 
-    def predict(self, y_hat: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor]:
-        """Deviations and means of ŷ, each of its shape, from ŷ and the output of h_s.
+    def predict(self, y: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """ŷ, and the deviations and means that are predicted for it, from y and the output of h_s.
 
-        Each latent's from those only that a decoder has before it.
+        Each (B, M, H/16, W/16); a latent's prediction sees only those that a decoder has before it.
+        Where y is rounded in training too, the gradient of rounding is taken to be 1.
         """
         raise NotImplementedError
 
@@ -235,7 +253,14 @@ class ExactCodec(nn.Module):
         if self._exact is None or self._exact[0] != stamp:
             self._exact = (
                 stamp,
-                ExactModel(self.h_s, self._medians(), self.z_tables, self.y_tables, self.walk),
+                ExactModel(
+                    self.h_s,
+                    self._medians(),
+                    self.z_tables,
+                    self.y_tables,
+                    self.walk,
+                    self.rounding,
+                ),
             )
         return self._exact[1]
 
@@ -261,7 +286,7 @@ class ExactCodec(nn.Module):
 
         Returns:
             ``strings``: [y strings, z strings], one of each per image; ``shape``: sides of z;
-            ``digests``: CRC-32 of each image's integer latents.
+            ``digests``: CRC-32 of each image's latents.
 
         Raises:
             ValueError: no image.
@@ -320,9 +345,23 @@ class ExactCodec(nn.Module):
         Args:
             x, quality: as for :meth:`compress`.
         """
-        rounded = [torch.from_numpy(round_y(self._latents(image, quality)[0])) for image in x]
-        images = [self.synthesis(y[None].to(x), quality).clamp(0, 1) for y in rounded]
+        latents = [self.analysis(image[None], quality) for image in x]
+        images = [self.synthesis(self.rounded(y), quality).clamp(0, 1) for y in latents]
         return torch.cat(images)
+
+    def rounded(self, y: Tensor) -> Tensor:
+        """ŷ as :meth:`decompress_latents` gives it of :meth:`compress_latents`: (1, M, H, W).
+
+        Args:
+            y: as given there.
+
+        Raises:
+            WeightsError: it is not finite. Where y is rounded around its means, also as
+                :meth:`exact`.
+        """
+        if self.rounding == "integers":
+            return torch.from_numpy(round_y(y)).to(y)
+        return self.exact().rounded(y[0], self.h_a(y)[0])[0][None].to(y)
 
     def estimate(self, x: Tensor, quality: float | None = None) -> list[dict[str, float]]:
         """Bits of y and z of each image, by the walk that also encodes and decodes.

@@ -9,12 +9,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from paoncodec.entropy import (
+    ACTIVATION_BITS,
     VALUE_LIMIT,
     Array,
     Estimator,
@@ -31,13 +33,18 @@ from paoncodec.entropy import (
     Writer,
     exact_sequence,
     to_activation,
+    unchanged,
 )
 from paoncodec.errors import MalformedStream, WeightsError
+
+#: Of y: to integers, or to whole steps from its predicted means.
+Rounding = Literal["integers", "means"]
+ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
 
 
 @dataclass(frozen=True)
 class CodedLatents:
-    """Strings of one image, and the CRC-32 of the integers in them."""
+    """Strings of one image, and :meth:`ExactModel.digest` of the latents in them."""
 
     y: bytes
     z: bytes
@@ -53,6 +60,7 @@ class ExactModel:
         z_tables: one table per channel of z.
         y_tables: tables of y.
         make_walk: the walk over y, with the gate from its networks to the tables.
+        rounding: of y. What is rounded around means lies on the grid of exact arithmetic.
 
     Raises:
         WeightsError: a layer's sums could leave exact arithmetic, or tables are damaged.
@@ -65,6 +73,7 @@ class ExactModel:
         z_tables: FrozenTables,
         y_tables: GaussianTables,
         make_walk: Callable[[Select], Walk],
+        rounding: Rounding = "integers",
     ) -> None:
         self._hyper_synthesis = exact_sequence(h_s, "h_s")
         centres = medians.detach().cpu().double().numpy()
@@ -76,13 +85,30 @@ class ExactModel:
             )
         self._z_model = SymbolModel(z_tables)
         self._y_model = SymbolModel(y_tables)
-        self._walk = make_walk(TableSelector(y_tables))
+        self._around_means = rounding == "means"
+        self._walk = make_walk(TableSelector(y_tables, self._around_means))
 
     def estimate(self, y: Tensor, z: Tensor) -> dict[str, float]:
         """Bits of y and of z; arguments as for :meth:`encode`."""
         z_count, y_count = Estimator(self._z_model), Estimator(self._y_model)
-        self._visit(z_count, y_count, _shape(z), self.round_z(z), round_y(y))
+        self._visit(z_count, y_count, _shape(z), self.round_z(z), self._given(y))
         return {"y": y_count.bits, "z": z_count.bits}
+
+    def rounded(self, y: Tensor, z: Tensor) -> tuple[Tensor, dict[str, Array]]:
+        """What :meth:`decode` gives of :meth:`encode`, and what it costs, without the coding.
+
+        Args:
+            y, z: as for :meth:`encode`.
+
+        Returns:
+            ŷ (M, H, W) float32, and the bits of each latent: ``y`` (M, H, W), ``z`` (C, H/4, W/4).
+        """
+        z_count, y_count = Meter(self._z_model, unchanged), Meter(self._y_model, unchanged)
+        _, y_hat = self._visit(z_count, y_count, _shape(z), self.round_z(z), self._given(y))
+        bits = np.empty(y.numel())
+        bits[self._walk.order(*y_hat.shape[1:])] = y_count.bits()
+        by_latent = {"y": bits.reshape(y_hat.shape), "z": z_count.bits().reshape(z.shape)}
+        return torch.from_numpy(y_hat).float(), by_latent
 
     def encode(self, y: Tensor, z: Tensor) -> CodedLatents:
         """
@@ -94,9 +120,9 @@ class ExactModel:
             WeightsError: they are not finite.
         """
         z_write, y_write = Writer(self._z_model), Writer(self._y_model)
-        z_int, y_int = self.round_z(z), round_y(y)
-        self._visit(z_write, y_write, _shape(z), z_int, y_int)
-        return CodedLatents(y_write.getvalue(), z_write.getvalue(), digest(z_int, y_int))
+        z_int = self.round_z(z)
+        _, y_hat = self._visit(z_write, y_write, _shape(z), z_int, self._given(y))
+        return CodedLatents(y_write.getvalue(), z_write.getvalue(), self.digest(z_int, y_hat))
 
     def decode(self, y: bytes, z: bytes, shape: tuple[int, int]) -> tuple[Tensor, int]:
         """
@@ -105,16 +131,16 @@ class ExactModel:
             shape: height and width of z.
 
         Returns:
-            ŷ (M, 4·height, 4·width) float32, and the digest of the integers.
+            ŷ (M, 4·height, 4·width) float32, and the digest of the latents.
 
         Raises:
             MalformedStream: strings that no encoder writes for this shape.
         """
         z_read, y_read = self._readers(y, z)
-        z_int, y_int = self._visit(z_read, y_read, shape)
+        z_int, y_hat = self._visit(z_read, y_read, shape)
         z_read.finish()
         y_read.finish()
-        return torch.from_numpy(y_int).float(), digest(z_int, y_int)
+        return torch.from_numpy(y_hat).float(), self.digest(z_int, y_hat)
 
     def spent(self, y: bytes, z: bytes, shape: tuple[int, int]) -> dict[str, Array]:
         """Where the bits of a file went: arguments and errors as for :meth:`decode`.
@@ -129,9 +155,10 @@ class ExactModel:
         z_read.finish()
         y_read.finish()
         sides = 4 * shape[0], 4 * shape[1]
+        positions = self._walk.order(*sides) % (sides[0] * sides[1])
         return {
             "z": z_count.bits().reshape(-1, *shape).sum(axis=0),
-            "y": np.bincount(self._walk.positions(*sides), y_count.bits()).reshape(sides),
+            "y": np.bincount(positions, y_count.bits()).reshape(sides),
         }
 
     def _readers(self, y: bytes, z: bytes) -> tuple[Reader, Reader]:
@@ -140,7 +167,23 @@ class ExactModel:
 
     def round_z(self, z: Tensor) -> Integers:
         """Hyper-latents as integers around their channels' medians."""
-        return _to_int(z.detach().cpu().double().numpy() - self._medians)
+        return np.rint(_legal(z, self._medians)).astype(np.int64)
+
+    def _given(self, y: Tensor) -> Array:
+        """Latents as the walk takes them."""
+        if not self._around_means:
+            return round_y(y)
+        # A step from there to a mean's side is still within ±VALUE_LIMIT.
+        return _legal(y).clip(1 - VALUE_LIMIT, VALUE_LIMIT - 1)
+
+    def digest(self, z: Integers, y: Array) -> int:
+        """CRC-32 of z, then y, as little-endian int32 in (channel, row, column) order.
+
+        Where y is rounded around its means, in units of the grid of exact arithmetic.
+        """
+        crc = zlib.crc32(z.astype("<i4").tobytes())
+        units = y * 2.0**ACTIVATION_BITS if self._around_means else y
+        return zlib.crc32(units.astype("<i4").tobytes(), crc)
 
     def _visit(
         self,
@@ -148,8 +191,8 @@ class ExactModel:
         y_stop: Stop,
         shape: tuple[int, int],
         z: Integers | None = None,
-        y: Integers | None = None,
-    ) -> tuple[Integers, Integers]:
+        y: Array | None = None,
+    ) -> tuple[Integers, Array]:
         """The one walk: z, then y, whatever is done at each stop."""
         channels = len(self._medians)
         tables = np.repeat(np.arange(channels), shape[0] * shape[1])
@@ -165,20 +208,20 @@ def _shape(z: Tensor) -> tuple[int, int]:
     return z.shape[1], z.shape[2]
 
 
-def round_y(y: Tensor) -> Integers:
-    """Latents as integers: what the decoder will see."""
-    return _to_int(y.detach().cpu().double().numpy())
+def round_y(y: Tensor) -> Array:
+    """Latents rounded to integers: what the decoder will see."""
+    return np.rint(_legal(y)) + 0.0  # no negative zeros: what is decoded has none
 
 
-def _to_int(x: Array) -> Integers:
+def _legal(latents: Tensor, centres: Array | float = 0.0) -> Array:
+    """Latents in float64, as far from their centres as can be coded.
+
+    Raises:
+        WeightsError: they are not finite.
+    """
+    x = latents.detach().cpu().double().numpy() - centres
     if not np.isfinite(x).all():
         raise WeightsError(
             "latents are not finite: the weights or the picture hold NaN or infinity"
         )
-    return np.rint(x).clip(-VALUE_LIMIT, VALUE_LIMIT).astype(np.int64)
-
-
-def digest(z: Integers, y: Integers) -> int:
-    """CRC-32 of z, then y, as little-endian int32 in (channel, row, column) order."""
-    crc = zlib.crc32(z.astype("<i4").tobytes())
-    return zlib.crc32(y.astype("<i4").tobytes(), crc)
+    return x.clip(-VALUE_LIMIT, VALUE_LIMIT)

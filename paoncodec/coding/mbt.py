@@ -30,6 +30,7 @@ from paoncodec.coding.exact_codec import (
 from paoncodec.coding.exact_mbt import causal_walk
 from paoncodec.entropy import CausalWalk, Select
 from paoncodec.layers import CausalConv2d, PaLaConv2d, PaLaConvTranspose2d
+from paoncodec.layers.rounding import rounded_through
 
 
 @dataclass(frozen=True)
@@ -177,10 +178,11 @@ class MBTCoder(ExactCodec):
         """What the arguments of the class ask for."""
         return MBTConfig(N, M, **options)
 
-    def predict(self, y_hat: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, y: Tensor, hyper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y_hat = rounded_through(y)
         params = torch.cat((hyper, self.context_prediction(y_hat)), dim=1)
         scales, means = self.entropy_parameters(params).chunk(2, 1)
-        return scales, means
+        return y_hat, scales, means
 
     def walk(self, select: Select) -> CausalWalk:
         return causal_walk(self, select)

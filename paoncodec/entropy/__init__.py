@@ -10,8 +10,10 @@ from paoncodec.entropy.coder import (
     Stop,
     SymbolModel,
     Writer,
+    unchanged,
 )
 from paoncodec.entropy.exact import (
+    ACTIVATION_BITS,
     exact_layer,
     exact_pade_product,
     exact_pointwise,
@@ -25,6 +27,7 @@ from paoncodec.entropy.walk import Select, Walk
 from paoncodec.entropy.wavefront import CausalWalk
 
 __all__ = [
+    "ACTIVATION_BITS",
     "VALUE_LIMIT",
     "Array",
     "CausalWalk",
@@ -49,4 +52,5 @@ __all__ = [
     "exact_product",
     "exact_sequence",
     "to_activation",
+    "unchanged",
 ]

@@ -10,18 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from paoncodec.entropy.coder import Integers, Stop
 from paoncodec.entropy.field import Field
 from paoncodec.entropy.products import Array
-from paoncodec.entropy.walk import Select, legal
+from paoncodec.entropy.walk import Select, legal, symbols
 from paoncodec.layers import CHECKERBOARD_TAPS
-
-_Number = TypeVar("_Number", np.float64, np.int64)
 
 #: Positions whose parameters are computed at once; bounds memory.
 _BLOCK = 4096
@@ -65,7 +61,7 @@ class CheckerboardWalk:
         self._groups, self._select = groups, select
         self._channels = sum(group.channels for group in groups)
 
-    def __call__(self, hyper: Array, stop: Stop, latents: Integers | None = None) -> Integers:
+    def __call__(self, hyper: Array, stop: Stop, latents: Array | None = None) -> Array:
         """As every :class:`.Walk`; ``stop`` gets one pass of a group at a time."""
         height, width = hyper.shape[1:]
         known = np.zeros((self._channels, height, width))
@@ -80,16 +76,19 @@ class CheckerboardWalk:
             given = None if latents is None else _by_position(latents[here])
             self._visit(group, field, _by_position(features), stop, given)
             known[here] = field.latents()
-        return known.astype(np.int64)
+        return known
 
-    def positions(self, height: int, width: int) -> Integers:
+    def order(self, height: int, width: int) -> Integers:
         """As every :class:`.Walk`."""
         passes = checkerboard(height, width)
-        groups = [np.repeat(p, group.channels) for group in self._groups for p in passes]
-        return np.concatenate(groups)
+        places, first = [], 0
+        for group in self._groups:
+            channels = np.arange(first, first := first + group.channels) * (height * width)
+            places += [(positions[:, None] + channels).ravel() for positions in passes]
+        return np.concatenate(places)
 
     def _visit(
-        self, group: ChannelGroup, field: Field, features: Array, stop: Stop, given: Integers | None
+        self, group: ChannelGroup, field: Field, features: Array, stop: Stop, given: Array | None
     ) -> None:
         """Both passes of a group; ``features`` (H·W, K + hyper), ``given`` (H·W, C) or None."""
         height, width = field.size
@@ -106,13 +105,13 @@ class CheckerboardWalk:
             if not len(positions):  # a single position has no others
                 continue
             table, centre = self._tables(positions, parameters)
-            values = None if given is None else (given[positions] - centre).ravel()
-            values = stop(table.ravel(), values).reshape(centre.shape) + centre
-            field.write(positions, legal(values))
+            values = None if given is None else symbols(given[positions], centre)
+            steps = stop(table.ravel(), values).reshape(centre.shape)
+            field.write(positions, legal(steps + centre))
 
     def _tables(
         self, positions: Integers, parameters: Callable[[Integers], Array]
-    ) -> tuple[Integers, Integers]:
+    ) -> tuple[Integers, Array]:
         """(table, centre), each (P, C)."""
         parts = []
         for first in range(0, len(positions), _BLOCK):
@@ -123,6 +122,6 @@ class CheckerboardWalk:
         return np.concatenate(tables), np.concatenate(centres)
 
 
-def _by_position(maps: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
+def _by_position(maps: Array) -> Array:
     """(C, H, W) → (H·W, C)."""
     return np.ascontiguousarray(maps.reshape(len(maps), -1).T)

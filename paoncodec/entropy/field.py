@@ -39,15 +39,15 @@ class Field:
         rows = self._rows(positions)[:, None] + self._taps
         return self._values[rows].reshape(len(positions), -1)
 
-    def read(self, positions: Integers) -> Integers:
+    def read(self, positions: Integers) -> Array:
         """(P, C)."""
-        return self._values[self._rows(positions)].astype(np.int64)
+        return self._values[self._rows(positions)]
 
-    def write(self, positions: Integers, values: Integers) -> None:
+    def write(self, positions: Integers, values: Array) -> None:
         """Sets (P, C)."""
         self._values[self._rows(positions)] = values
 
-    def latents(self) -> Integers:
+    def latents(self) -> Array:
         """(C, H, W)."""
         height, width = self.size
         return self.read(np.arange(height * width)).T.reshape(-1, height, width)

@@ -228,13 +228,15 @@ def _probabilities(tails: Tails, mean: float, deviation: float, reach: int) -> T
 
 
 class TableSelector:
-    """The one gate from a network's exact output to a table: which table, and around which integer.
+    """The one gate from a network's exact output to a table: which table, and around what.
 
     Args:
         tables: the Gaussian tables.
+        around_means: latents are whole steps from their means; otherwise they are integers.
     """
 
-    def __init__(self, tables: GaussianTables) -> None:
+    def __init__(self, tables: GaussianTables, around_means: bool = False) -> None:
+        self._around_means = around_means
         grid = tables.thresholds[:-1].cpu().double() * 2.0**-ACTIVATION_BITS
         self._edges = grid.numpy()
         self._steps = tables.steps.cpu().double().numpy()
@@ -242,9 +244,9 @@ class TableSelector:
 
     def __call__(
         self, deviations: npt.NDArray[np.float64], means: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Activations → (table, centre); the symbol is then y - centre."""
         level = np.searchsorted(self._edges, deviations)
-        centre = np.floor(means + 0.5)
+        centre = means if self._around_means else np.floor(means + 0.5)
         step = np.floor((means - centre + 0.5) * self._steps[level])
-        return self._first[level] + step.astype(np.int64), centre.astype(np.int64)
+        return self._first[level] + step.astype(np.int64), centre

@@ -15,7 +15,7 @@ import numpy as np
 from paoncodec.entropy.coder import Integers, Stop
 from paoncodec.entropy.field import Field
 from paoncodec.entropy.products import Array, one_thread
-from paoncodec.entropy.walk import Select, legal
+from paoncodec.entropy.walk import Select, legal, symbols
 from paoncodec.layers.causal import CAUSAL_TAPS
 
 #: (parameters of the hyper decoder (P, C), context features (P, K)) → (deviations, means), (P, M).
@@ -66,7 +66,7 @@ class CausalWalk:
         self._context, self._head, self._select = context, head, select
         self._channels = channels
 
-    def __call__(self, hyper: Array, stop: Stop, latents: Integers | None = None) -> Integers:
+    def __call__(self, hyper: Array, stop: Stop, latents: Array | None = None) -> Array:
         """As every :class:`.Walk`; ``stop`` gets a wavefront at a time."""
         channels, height, width = hyper.shape
         hyper = np.ascontiguousarray(hyper.reshape(channels, -1).T)
@@ -80,15 +80,17 @@ class CausalWalk:
         for block in _blocks(steps):
             positions = np.concatenate(block)
             table, centre = self._at(field, hyper, positions)
-            values = field.read(positions) - centre
+            values = symbols(field.read(positions), centre).reshape(table.shape)
             ends = np.cumsum([len(step) for step in block])[:-1]
             for tables, here in zip(np.split(table, ends), np.split(values, ends), strict=True):
                 stop(tables.ravel(), here.ravel())
         return latents
 
-    def positions(self, height: int, width: int) -> Integers:
+    def order(self, height: int, width: int) -> Integers:
         """As every :class:`.Walk`."""
-        return np.repeat(np.concatenate(wavefronts(height, width)), self._channels)
+        channels = np.arange(self._channels) * (height * width)
+        positions = np.concatenate(wavefronts(height, width))
+        return (positions[:, None] + channels).ravel()
 
     def _read(self, field: Field, hyper: Array, steps: list[Integers], stop: Stop) -> None:
         for positions in steps:
@@ -96,7 +98,7 @@ class CausalWalk:
             values = stop(table.ravel(), None).reshape(centre.shape) + centre
             field.write(positions, legal(values))
 
-    def _at(self, field: Field, hyper: Array, positions: Integers) -> tuple[Integers, Integers]:
+    def _at(self, field: Field, hyper: Array, positions: Integers) -> tuple[Integers, Array]:
         """(table, centre), each (P, M), of positions from their causal neighbours."""
         features = self._context(field.seen_from(positions))
         return self._select(*self._head(hyper[positions], features))

@@ -10,18 +10,33 @@ ours and hands over, so arguments, measurement and output are CompressAI's:
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
 import click
+from torch import Tensor
 
 from paoncodec.codecs import ARCHITECTURES
 from paoncodec.codecs.checkpoints import read_state
+from paoncodec.codecs.trainable import TrainableCodec
 from paoncodec.coding.weights_file import built, telling_of
 from paoncodec.errors import PaonError
 
 __all__ = ["add_to_zoo", "main"]
+
+
+@dataclass(frozen=True)
+class _AsCoded:
+    """An architecture whose estimates are of its probability tables, as our own are."""
+
+    model: type[TrainableCodec]
+
+    def from_state_dict(self, state: Mapping[str, Tensor]) -> TrainableCodec:
+        model = self.model.from_state_dict(state)
+        model.as_coded = True
+        return model
 
 
 def add_to_zoo() -> None:
@@ -29,7 +44,7 @@ def add_to_zoo() -> None:
     from compressai.zoo import image, image_models
 
     for name, model in ARCHITECTURES.items():
-        image.model_architectures[name] = model
+        image.model_architectures[name] = _AsCoded(model)
         image_models[name] = partial(_pretrained, name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from paoncodec.errors import (
     ImageError,
     NotOurFile,
     PaonError,
+    TablesMade,
     UsageError,
     WeightsError,
 )
@@ -49,6 +51,14 @@ def test_an_error_is_one_line_and_an_exit_code(error, exit_code, capsys):
     assert captured.out == ""
     assert line.startswith("paoncodec: ")
     assert line.endswith("interrupted") or "what" in line
+
+
+@pytest.mark.filterwarnings("default::paoncodec.errors.TablesMade")
+def test_what_a_user_should_know_is_said_once(capsys):
+    with reporting(False):
+        for name in ("a", "b", "a"):
+            warnings.warn(f"{name}: no tables", TablesMade, stacklevel=1)
+    assert capsys.readouterr().err == "paoncodec: a: no tables\npaoncodec: b: no tables\n"
 
 
 def test_a_message_of_several_lines_becomes_one(capsys):

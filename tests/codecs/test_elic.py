@@ -42,6 +42,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"attention": True, "relu": True, "variable_rate": True},
     {"spatial_out": (3, 4, 5), "channel_out": (6, 7), "channel_kernels": (5, 3)},
     {"channel_widths": (), "channel_kernels": (1,), "parameter_widths": ()},
+    {"rounding": "means", "variable_rate": True},
 ]
 LATENTS = "latent_codec.y.latent_codec"
 
@@ -187,6 +188,7 @@ def test_only_the_decoder_shifts(shift: str) -> None:
         ({"blocks": 0}, "blocks 0"),
         ({"shift": "up"}, "choose one of none, static, predicted"),
         ({"padding": "reflect"}, "choose one of replicate, zeros"),
+        ({"rounding": "down"}, "choose one of integers, means"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(options: dict[str, Any], message: str) -> None:
@@ -232,9 +234,9 @@ def test_a_latent_moves_only_what_comes_after_it(
     generator = torch.Generator().manual_seed(0)
     y_hat = torch.randn(1, 14, 8, 4, generator=generator).mul(3).round()
     hyper = torch.randn(1, 12, 8, 4, generator=generator)
-    before = torch.stack(net.predict(y_hat, hyper)).split(net.groups, dim=2)
+    before = torch.stack(net.predict(y_hat, hyper)[1:]).split(net.groups, dim=2)
     y_hat[:, sum(net.groups[:k]) : sum(net.groups[: k + 1]), place[0], place[1]] += 30
-    after = torch.stack(net.predict(y_hat, hyper)).split(net.groups, dim=2)
+    after = torch.stack(net.predict(y_hat, hyper)[1:]).split(net.groups, dim=2)
     changed = [(one != two).amax(dim=(0, 1, 2)) for one, two in zip(before, after, strict=True)]
     assert not any(changed[j].any() for j in range(k))
     seen = torch.zeros(8, 4, dtype=torch.bool)
@@ -263,7 +265,7 @@ def test_both_ways_say_the_same(net: ELICPaon) -> None:
     # On the grid of exact arithmetic, so that both see the same.
     hyper = (hyper * 2**14).round() / 2**14
     net.walk(select)(hyper[0].double().numpy(), lambda tables, values: values, y.long().numpy())
-    means = net.predict(y[None], hyper)[1][0].split(net.groups)
+    means = net.predict(y[None], hyper)[2][0].split(net.groups)
     parity = (torch.arange(8)[:, None] + torch.arange(4)) % 2
     for k, group in enumerate(means):
         for step in range(2):
@@ -272,14 +274,68 @@ def test_both_ways_say_the_same(net: ELICPaon) -> None:
 
 
 @torch.no_grad()
-def test_compressais_latent_codecs_run_with_our_networks(net: ELICPaon) -> None:
-    """They round around the means; where these are integers, as ours do."""
-    out = net.latent_codec(net.analysis(picture()))
-    assert out["y_hat"].shape == (1, 14, 8, 4)
-    assert set(out["likelihoods"]) == {"y", "z"}
+def test_around_means_it_is_what_compressais_latent_codecs_make_of_our_networks() -> None:
+    net, x = tiny(rounding="means"), picture()
+    theirs, ours = net.latent_codec(net.analysis(x)), net(x)
+    y_hat, _, means, _ = net.distributions(x)
+    torch.testing.assert_close(y_hat, theirs["y_hat"], rtol=1e-5, atol=1e-5)
+    assert (means - means.round()).abs().mean() > 0.1
+    for part in ("y", "z"):
+        torch.testing.assert_close(ours["likelihoods"][part], theirs["likelihoods"][part])
+    assert torch.equal(ours["x_hat"], net.synthesis(y_hat))
 
 
 # Forward, strings
+
+
+@pytest.mark.parametrize("options", [{}, {"shift": "predicted", "variable_rate": True}], ids=str)
+@torch.no_grad()
+def test_around_means_strings_hold_what_is_nearest(options: dict[str, Any]) -> None:
+    net, x = tiny(rounding="means", **options), picture(128, 64, seed=5)
+    coded = net.compress(x)
+    (y_hat,), digests = net.decompress_latents(coded["strings"], coded["shape"])
+    assert digests == coded["digests"]
+    y = net.analysis(x)
+    assert y.abs().max() > 10
+    assert (y_hat - y[0]).abs().max() <= 0.5 + 1e-6
+    assert (y_hat % 1).abs().max() > 0.1
+    # The networks for training see the same, but for their own roundings.
+    torch.testing.assert_close(net.distributions(x)[0][0], y_hat, rtol=0, atol=5e-3)
+    decoded = net.decompress(coded["strings"], coded["shape"])["x_hat"]
+    assert torch.equal(decoded, net.synthesis(y_hat[None]).clamp(0, 1))
+    assert torch.equal(decoded, net.reconstruct(x))
+    assert torch.equal(net.rounded(y)[0], y_hat)
+
+
+@torch.no_grad()
+def test_around_means_latents_out_of_reach_saturate() -> None:
+    net = tiny(rounding="means")
+    y, z = torch.full((14, 8, 4), 1e9), torch.full((6, 2, 1), -1e9)
+    y[::2] *= -1
+    coded = net.exact().encode(y, z)
+    decoded, digest = net.exact().decode(coded.y, coded.z, (2, 1))
+    assert (decoded - y.clamp(-4094, 4094)).abs().max() <= 0.5
+    assert digest == coded.digest
+
+
+@pytest.mark.parametrize("rounding", ["integers", "means"])
+@torch.no_grad()
+def test_forward_as_coded(rounding: str) -> None:
+    net, x = tiny(rounding=rounding), picture(128, 128, batch=2)
+    net.as_coded = True
+    out = net(x)
+    bits = {k: -v.log2().sum(dim=(1, 2, 3)) for k, v in out["likelihoods"].items()}
+    for i, estimate in enumerate(net.estimate(x)):
+        assert {k: v[i].item() for k, v in bits.items()} == pytest.approx(estimate, rel=1e-5)
+    assert torch.equal(net(x[:1])["x_hat"].clamp(0, 1), net.reconstruct(x[:1]))
+    # Where bits are is where a file has them.
+    coded = net.compress(x)
+    for i, spent in enumerate(net.spent(coded["strings"], coded["shape"])):
+        for part, each in spent.items():
+            found = -out["likelihoods"][part][i].log2().sum(dim=0)
+            torch.testing.assert_close(found, torch.from_numpy(each).float(), rtol=1e-4, atol=1e-4)
+    net.as_coded = False
+    assert not torch.equal(net(x)["likelihoods"]["y"], out["likelihoods"]["y"])
 
 
 @pytest.mark.parametrize("options", OPTIONS[:4], ids=str)

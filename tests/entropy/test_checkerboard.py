@@ -110,6 +110,25 @@ def test_what_is_written_is_read_with_the_same_tables(size: tuple[int, int]) -> 
     assert 0.999 * estimate.bits - 1 <= 8 * len(data) <= 1.01 * estimate.bits + 8 * 64
 
 
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_around_means_each_latent_is_the_nearest_that_its_mean_allows(
+    size: tuple[int, int],
+) -> None:
+    hyper, latents = picture(*size)
+    wanted = latents.clip(1 - VALUE_LIMIT, VALUE_LIMIT - 1) + np.random.default_rng(1).uniform(
+        -0.5, 0.5, latents.shape
+    )
+    wanted = wanted.clip(1 - VALUE_LIMIT, VALUE_LIMIT - 1)
+    writer, run = Writer(MODEL), walk(TableSelector(TABLES, around_means=True))
+    coded = run(hyper, writer, wanted)
+    assert (np.abs(coded - wanted) <= 0.5).all()
+    assert np.array_equal(coded, to_activation(coded))
+    assert (coded % 1).any()
+    reader = Reader(MODEL, writer.getvalue(), "y")
+    assert np.array_equal(run(hyper, reader), coded)
+    reader.finish()
+
+
 def test_large_pictures_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     hyper, latents = picture(9, 11)
     whole = Watched(Estimator(MODEL))
@@ -172,7 +191,7 @@ def test_a_latent_out_of_range_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (5, 1), (4, 7)])
-def test_symbols_know_their_positions(height: int, width: int) -> None:
+def test_symbols_know_their_places(height: int, width: int) -> None:
     hyper, latents = picture(height, width)
     seen: list[np.ndarray] = []
 
@@ -185,5 +204,6 @@ def test_symbols_know_their_positions(height: int, width: int) -> None:
 
     visited = walk(around_zero)
     visited(hyper, stop, latents)
-    sums = np.bincount(visited.positions(height, width), np.concatenate(seen))
-    assert sums.tolist() == latents.sum(axis=0).ravel().tolist()
+    found = np.full(latents.size, np.nan)
+    found[visited.order(height, width)] = np.concatenate(seen)
+    assert np.array_equal(found.reshape(latents.shape), latents)

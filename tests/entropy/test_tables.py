@@ -175,6 +175,18 @@ def test_centre_and_step_of_a_mean(
     assert (int(around[0]), int(table[0])) == (centre, step)  # level 0 starts at table 0
 
 
+@pytest.mark.parametrize("mean", [0.0, 0.5, -0.5, UNIT, 1 / 64, 7.25, 4096.0, -4096.0])
+def test_around_means_the_table_is_that_of_a_whole_mean(
+    gaussian: GaussianTables, mean: float
+) -> None:
+    select = TableSelector(gaussian, around_means=True)
+    for deviation in (0.0, 0.3, 2.0, 100.0):
+        table, centre = select(np.array([deviation]), np.array([mean]))
+        assert centre[0] == mean
+        whole, _ = TableSelector(gaussian)(np.array([deviation]), np.array([0.0]))
+        assert table[0] == whole[0]
+
+
 @given(
     st.integers(-(2**26), 2**26).map(lambda n: n * UNIT),
     st.integers(-(2**26), 2**26).map(lambda n: n * UNIT),
