@@ -4,11 +4,12 @@
     python tools/compare_recipes.py --data DIR --minutes 5 --trial landed --trial "random start"
     python tools/compare_recipes.py --data DIR --minutes 5 --precision float32
 
-Each trial is the `small` preset of MBT-Paon with a few settings of its own. Its steps are as many
-as fit in the minutes, which are of processor time in one thread, decoding of pictures included:
-what else the machine does meanwhile hardly matters. The schedule is stretched to them, so every
-trial ends with its decay. Losses are those of the averaged weights on the same held-out crops.
-With --json each trial is written as it ends, beside those that are in the file.
+Each trial is the `small` preset of MBT-Paon with a few settings of its own. First a step of each is
+timed, in processor seconds of one thread, decoding of pictures included; all trials take turns, so
+whatever else the machine does slows all alike. Then each trains for as many steps as fit in the
+minutes, once for each seed. The schedule is stretched to them, so every run ends with its decay.
+Losses are those of the averaged weights on the same held-out crops. With --json each run is written
+as it ends, beside those that are in the file, whose times of steps stay.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import count, product
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 import torch
@@ -33,18 +36,20 @@ from paoncodec.codecs.recipe import CodecRecipe
 from paoncodec.codecs.task import CodecTask
 from paoncodec.errors import UsageError
 from paoncodec.training import RunDirectory, Trainer
+from paoncodec.training.learner import Learner
+from paoncodec.training.loading import load
+from paoncodec.training.processes import Processes
 
 PRESET = "small"
-#: Steps that tell how long one takes, after as many that are not counted.
-_PROBE = 8
+#: Turns in which steps are timed, after two that are not counted.
+_TURNS = 9
 _MOST_STEPS = 1_000_000
 #: Settings of the loop; all others are the recipe's own.
-_LOOP = ("batch_size", "crop", "shrink", "hold", "warmup", "ema", "precision", "clip", "seed")
+_LOOP = ("batch_size", "crop", "shrink", "hold", "warmup", "ema", "precision", "clip")
 
 #: What differs from the preset. Several parts share the time evenly, each from the last's weights.
 TRIALS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "landed": ({},),
-    "landed, another seed": ({"seed": 1},),
     "random start": ({"start": "random"},),
     "learning rates 1e-4, as in the paper": ({"lr_transforms": 1e-4, "lr_entropy": 1e-4},),
     "learning rates 4e-4 for all": ({"lr_entropy": 4e-4},),
@@ -110,11 +115,11 @@ class TrialTask(CodecTask):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial came to: steps, processor seconds, figures of its last validation."""
+    """What a run of a trial came to: its steps, and figures of its last validation."""
 
     trial: str
+    seed: int
     steps: int
-    seconds: float
     loss: float
     bpp: float
     psnr: float
@@ -127,14 +132,13 @@ class Setting:
     lmbda: float
     data: str
     minutes: float
-    seed: int
     precision: str | None
 
-    def recipe(self, changes: Mapping[str, Any], steps: int) -> CodecRecipe:
+    def recipe(self, changes: Mapping[str, Any], steps: int, seed: int = 0) -> CodecRecipe:
         """The preset with a trial's settings, for so many steps and one validation at the end."""
         loop = {name: value for name, value in changes.items() if name in _LOOP}
         own = {name: value for name, value in changes.items() if name not in (*_LOOP, "optimizer")}
-        shared = {"steps": steps, "seed": self.seed, "precision": self.precision}
+        shared = {"steps": steps, "seed": seed, "precision": self.precision}
         recipe = CodecRecipe.from_preset(PRESET, "mbt-paon", self.lmbda, [self.data], **shared)
         train = replace(recipe.train, **loop, workers=0, validate_every=steps)
         return replace(recipe, **own, train=replace(train, warmup=min(train.warmup, steps // 4)))
@@ -143,96 +147,136 @@ class Setting:
         """What must be equal for outcomes to be compared; names no folder."""
         precision = self.recipe({}, 1).train.precision
         about = {"preset": PRESET, "lmbda": self.lmbda, "minutes": self.minutes}
-        return {**about, "seed": self.seed, "precision": precision}
+        return {**about, "precision": precision}
 
 
-def fitted(
-    recipe: CodecRecipe, folder: Path, optimizer: str | None = None
-) -> tuple[Mapping[str, float], float]:
-    """The run's last validation, and the processor seconds of its training and validation."""
-    task = TrialTask(recipe, optimizer) if optimizer else CodecTask(recipe)
-    trainer = Trainer(task, RunDirectory(folder))
-    begun = time.process_time()
-    trainer.fit()
-    seconds = time.process_time() - begun
+def task_of(changes: Mapping[str, Any], recipe: CodecRecipe) -> CodecTask:
+    """The task of a part of a trial, with its optimiser."""
+    optimizer = changes.get("optimizer")
+    return TrialTask(recipe, optimizer) if optimizer else CodecTask(recipe)
+
+
+class Stepper:
+    """Steps of a task's training, one at a time.
+
+    Args:
+        task: at its start.
+    """
+
+    def __init__(self, task: CodecTask) -> None:
+        task.start()
+        size = task.config.batch_size
+        self._learner = Learner(task, Processes())
+        self._numbers = (range(n, n + size) for n in count(0, size))
+        self._batches = load(task.data(), (range(n, n + size) for n in count(0, size)), workers=0)
+
+    def step(self) -> float:
+        """Takes the next one, and returns its processor seconds."""
+        begun = time.process_time()
+        batch = next(self._batches)
+        self._learner.step([(next(self._numbers), batch)], 1.0)
+        return time.process_time() - begun
+
+
+def step_seconds(trials: Sequence[str], setting: Setting) -> dict[str, list[float]]:
+    """The median of a step, for each part of each trial; all take turns."""
+    parts = [(trial, changes) for trial in trials for changes in TRIALS[trial]]
+    steppers = [Stepper(task_of(changes, setting.recipe(changes, 1))) for _, changes in parts]
+    rounds = [[stepper.step() for stepper in steppers] for _ in range(2 + _TURNS)][2:]
+    found: dict[str, list[float]] = {trial: [] for trial in trials}
+    for (trial, _), seconds in zip(parts, zip(*rounds, strict=True), strict=True):
+        found[trial].append(median(seconds))
+    return found
+
+
+def validation_of(folder: Path) -> Mapping[str, float]:
+    """The last one of a run."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     found: Mapping[str, float] = next(
         line for line in map(json.loads, reversed(lines)) if "validation_loss" in line
     )
-    return found, seconds
+    return found
 
 
-def seconds_a_step(recipe: CodecRecipe, folder: Path, optimizer: str | None = None) -> float:
-    """Of a short run of the recipe: validation, which both of its parts have once, drops out."""
-    lengths = (_PROBE, 3 * _PROBE)
-    taken = [
-        fitted(
-            replace(recipe, train=replace(recipe.train, steps=n, warmup=0, validate_every=n)),
-            folder / f"probe-{n}",
-            optimizer,
-        )[1]
-        for n in lengths
-    ]
-    return (taken[1] - taken[0]) / (lengths[1] - lengths[0])
-
-
-def run_trial(trial: str, setting: Setting, folder: Path) -> Outcome:
-    """All parts of a trial, one after the other."""
+def run_trial(
+    trial: str, seed: int, seconds: Sequence[float], setting: Setting, folder: Path
+) -> Outcome:
+    """All parts of a trial, one after the other, whose steps take so long."""
     parts = TRIALS[trial]
-    steps_in_all, seconds_in_all = 0, 0.0
-    figures: Mapping[str, float] = {}
-    for number, changes in enumerate(parts):
-        probe = setting.recipe(changes, _PROBE)
-        optimizer = changes.get("optimizer")
-        each = seconds_a_step(probe, folder / f"part-{number}", optimizer)
+    steps_in_all = 0
+    for number, (changes, each) in enumerate(zip(parts, seconds, strict=True)):
         steps = max(1, min(_MOST_STEPS, round(60 * setting.minutes / len(parts) / each)))
-        recipe = setting.recipe(changes, steps)
+        recipe = setting.recipe(changes, steps, seed)
         if number:
-            before = folder / f"part-{number - 1}" / "run" / "last.safetensors"
+            before = folder / f"part-{number - 1}" / "last.safetensors"
             recipe = replace(recipe, start="weights", start_from=str(before))
-        figures, seconds = fitted(recipe, folder / f"part-{number}" / "run", optimizer)
+        Trainer(task_of(changes, recipe), RunDirectory(folder / f"part-{number}")).fit()
         steps_in_all += steps
-        seconds_in_all += seconds
-    names = ("loss", "bpp", "psnr")
-    found = {name: figures[f"validation_{name}"] for name in names}
-    return Outcome(trial, steps_in_all, seconds_in_all, **found)
+    figures = validation_of(folder / f"part-{len(parts) - 1}")
+    found = {name: figures[f"validation_{name}"] for name in ("loss", "bpp", "psnr")}
+    return Outcome(trial, seed, steps_in_all, **found)
 
 
-def outcomes_in(path: Path) -> tuple[list[Outcome], dict[str, Any]]:
-    """Those that --json has written into a file, and their :meth:`Setting.to_json`."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return [Outcome(**trial) for trial in content.pop("trials")], content
+@dataclass(frozen=True)
+class Found:
+    """What is in a file of --json.
+
+    Attributes:
+        setting: :meth:`Setting.to_json`.
+        seconds: of a step, for each part of each trial.
+        outcomes: of all runs.
+    """
+
+    setting: dict[str, Any]
+    seconds: dict[str, list[float]]
+    outcomes: list[Outcome]
+
+    @classmethod
+    def read(cls, path: Path) -> Found:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        outcomes = [Outcome(**run) for run in content["runs"]]
+        return cls(content["setting"], content["step_seconds"], outcomes)
+
+    def write(self, path: Path) -> None:
+        runs = [asdict(outcome) for outcome in self.outcomes]
+        content = {"setting": self.setting, "step_seconds": self.seconds, "runs": runs}
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def keep_but(self, trial: str, seed: int) -> None:
+        """Forgets a run that is made again."""
+        self.outcomes[:] = [o for o in self.outcomes if (o.trial, o.seed) != (trial, seed)]
 
 
-def _kept(path: Path | None, setting: Setting, trials: Sequence[str]) -> list[Outcome]:
-    """Those of a file, if there is one, that are not made again.
+def begun(path: Path | None, setting: Setting, trials: Sequence[str]) -> Found:
+    """What a file has, if there is one, and times of steps of all trials.
 
     Raises:
-        UsageError: they are of another setting.
+        UsageError: it is of another setting.
     """
-    if path is None or not path.exists():
-        return []
-    outcomes, about = outcomes_in(path)
-    if about != setting.to_json():
-        raise UsageError(f"{path}: trials of {about}, not {setting.to_json()}; name another")
-    return [outcome for outcome in outcomes if outcome.trial not in trials]
+    found = Found(setting.to_json(), {}, [])
+    if path is not None and path.exists():
+        found = Found.read(path)
+        if found.setting != setting.to_json():
+            raise UsageError(f"{path}: runs of {found.setting}, not {setting.to_json()}")
+    if new := [trial for trial in trials if trial not in found.seconds]:
+        found.seconds.update(step_seconds(new, setting))
+    return found
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    """The best first."""
-    head = ["recipe", "steps", "minutes", "loss", "bpp", "PSNR, dB"]
-    rows = [
-        [
-            o.trial,
-            str(o.steps),
-            f"{o.seconds / 60:.1f}",
-            f"{o.loss:.4f}",
-            f"{o.bpp:.4f}",
-            f"{o.psnr:.2f}",
-        ]
-        for o in sorted(outcomes, key=lambda outcome: outcome.loss)
-    ]
-    return markdown_table(head, rows)
+def table(found: Found) -> str:
+    """The best first: figures are means over the seeds, and how far these are apart."""
+    head = ["recipe", "s a step", "steps", "runs", "loss", "apart", "bpp", "PSNR, dB"]
+    rows = []
+    for trial in {outcome.trial: None for outcome in found.outcomes}:
+        runs = [outcome for outcome in found.outcomes if outcome.trial == trial]
+        losses = [run.loss for run in runs]
+        apart = f"{max(losses) - min(losses):.3f}" if len(runs) > 1 else ""
+        seconds = ", ".join(f"{each:.2f}" for each in found.seconds[trial])
+        means = [fmean(getattr(run, name) for run in runs) for name in ("loss", "bpp", "psnr")]
+        loss, bpp, psnr = means
+        cells = [trial, seconds, str(runs[0].steps), str(len(runs)), f"{loss:.3f}", apart]
+        rows.append((loss, [*cells, f"{bpp:.3f}", f"{psnr:.2f}"]))
+    return markdown_table(head, [cells for _, cells in sorted(rows)])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -242,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", required=True, help="folder of training pictures")
     parser.add_argument("--lmbda", type=float, default=0.013)
     parser.add_argument("--minutes", type=float, default=5.0, help="of processor time, each")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16"), help="in place of the preset's"
     )
@@ -251,18 +295,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", FutureWarning)
-    names = ("lmbda", "data", "minutes", "seed", "precision")
+    names = ("lmbda", "data", "minutes", "precision")
     setting = Setting(**{name: getattr(arguments, name) for name in names})
     trials = arguments.trial or list(TRIALS)
-    outcomes = _kept(arguments.json, setting, trials)
+    found = begun(arguments.json, setting, trials)
     with tempfile.TemporaryDirectory() as scratch:
-        for number, trial in enumerate(trials):
-            print(trial, file=sys.stderr)
-            outcomes.append(run_trial(trial, setting, Path(scratch) / str(number)))
+        for number, (seed, trial) in enumerate(product(arguments.seeds, trials)):
+            print(f"{trial}, seed {seed}", file=sys.stderr)
+            folder = Path(scratch) / str(number)
+            outcome = run_trial(trial, seed, found.seconds[trial], setting, folder)
+            found.keep_but(trial, seed)
+            found.outcomes.append(outcome)
             if arguments.json:
-                found = {**setting.to_json(), "trials": [asdict(outcome) for outcome in outcomes]}
-                arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(table(outcomes))
+                found.write(arguments.json)
+    print(table(found))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from _documents import settle, with_part
-from compare_recipes import outcomes_in, table
+from compare_recipes import Found, table
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "paoncodec" / "codecs" / "presets" / "README.md"
@@ -25,9 +25,9 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 if stale")
     arguments = parser.parse_args()
-    outcomes, _ = outcomes_in(RESULTS)
+    rows = table(Found.read(RESULTS))
     text = DOCUMENT.read_text(encoding="utf-8")
-    return settle(DOCUMENT, with_part(text, "trials", table(outcomes) + "\n"), arguments.check)
+    return settle(DOCUMENT, with_part(text, "trials", rows + "\n"), arguments.check)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def small_network(monkeypatch, compare_recipes):
 
 
 def test_every_trial_is_a_recipe(compare_recipes):
-    setting = compare_recipes.Setting(0.013, "pictures", 5, 0, None)
+    setting = compare_recipes.Setting(0.013, "pictures", 5, None)
     landed = setting.recipe({}, 400)
     for trial, parts in compare_recipes.TRIALS.items():
         for changes in parts:
@@ -42,11 +42,16 @@ def test_every_trial_is_a_recipe(compare_recipes):
                 assert getattr(holder, name) == value
 
 
-@pytest.mark.usefixtures("small_network")
-def test_trials_of_one_and_of_two_parts_are_measured(
-    compare_recipes, pictures, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr(compare_recipes, "seconds_a_step", lambda *probe: 1.0)
+@pytest.fixture
+def each_step_takes_a_second(monkeypatch, compare_recipes):
+    def step_seconds(trials, setting):
+        return {trial: [1.0 for _ in compare_recipes.TRIALS[trial]] for trial in trials}
+
+    monkeypatch.setattr(compare_recipes, "step_seconds", step_seconds)
+
+
+@pytest.mark.usefixtures("small_network", "each_step_takes_a_second")
+def test_trials_of_one_and_of_two_parts_are_measured(compare_recipes, pictures, tmp_path, capsys):
     out = tmp_path / "found.json"
     names = [
         "landed",
@@ -56,45 +61,55 @@ def test_trials_of_one_and_of_two_parts_are_measured(
     ]
     words = [word for name in names for word in ("--trial", name)]
     words += ["--data", str(pictures), "--minutes", "0.1", "--json", str(out)]
-    compare_recipes.main(words)
-    found = json.loads(out.read_text())
-    assert [trial["trial"] for trial in found["trials"]] == names
-    assert [trial["steps"] for trial in found["trials"]] == [6, 6, 6, 6]
-    assert all(trial["seconds"] > 0 for trial in found["trials"])
-    losses = [trial["loss"] for trial in found["trials"]]
+    compare_recipes.main([*words, "--seeds", "4"])
+    runs = json.loads(out.read_text())["runs"]
+    assert [(run["trial"], run["seed"], run["steps"]) for run in runs] == [(n, 4, 6) for n in names]
+    losses = [run["loss"] for run in runs]
     assert len(set(losses)) == len(losses)  # each has gone its own way
     table = capsys.readouterr().out.splitlines()
-    assert f"{min(losses):.4f}" in table[2]
-
-
-def test_what_both_probes_spend_beside_their_steps_drops_out(
-    compare_recipes, pictures, tmp_path, monkeypatch
-):
-    def fitted(recipe, folder, optimizer):
-        assert optimizer is None
-        assert not folder.exists()
-        return {}, 7 + 0.25 * recipe.train.steps
-
-    monkeypatch.setattr(compare_recipes, "fitted", fitted)
-    recipe = compare_recipes.Setting(0.013, str(pictures), 5, 0, None).recipe({}, 2)
-    assert compare_recipes.seconds_a_step(recipe, tmp_path) == 0.25
+    assert f"{min(losses):.3f}" in table[2]
 
 
 @pytest.mark.usefixtures("small_network")
-def test_trials_of_a_file_stay_unless_they_are_of_another_setting(
-    compare_recipes, pictures, tmp_path, monkeypatch
+def test_steps_are_timed_in_turns(compare_recipes, pictures, monkeypatch):
+    taken = []
+    step = compare_recipes.Stepper.step
+
+    def noted(self):
+        taken.append(self)
+        return step(self)
+
+    monkeypatch.setattr(compare_recipes.Stepper, "step", noted)
+    monkeypatch.setattr(compare_recipes, "_TURNS", 1)
+    setting = compare_recipes.Setting(0.013, str(pictures), 5, None)
+    trials = ["landed", "crops of 128 first, then of 256"]
+    found = compare_recipes.step_seconds(trials, setting)
+    assert {trial: len(seconds) for trial, seconds in found.items()} == dict(
+        zip(trials, (1, 2), strict=True)
+    )
+    assert all(each > 0 for seconds in found.values() for each in seconds)
+    assert len(taken) == 9
+    assert taken[:3] == taken[3:6] == taken[6:]
+
+
+@pytest.mark.usefixtures("small_network", "each_step_takes_a_second")
+def test_runs_of_a_file_stay_unless_they_are_of_another_setting(
+    compare_recipes, pictures, tmp_path, capsys
 ):
-    monkeypatch.setattr(compare_recipes, "seconds_a_step", lambda *probe: 1.0)
     out = tmp_path / "found.json"
     words = ["--data", str(pictures), "--minutes", "0.05", "--json", str(out)]
     words += ["--precision", "float32"]
     compare_recipes.main([*words, "--trial", "landed"])
     first = json.loads(out.read_text())
-    assert first["precision"] == "float32"
-    compare_recipes.main([*words, "--trial", "random start"])
+    assert first["setting"]["precision"] == "float32"
+    assert [run["seed"] for run in first["runs"]] == [0, 1]
+    compare_recipes.main([*words, "--trial", "random start", "--seeds", "1"])
     both = json.loads(out.read_text())
-    assert both["trials"][:1] == first["trials"]
-    assert [trial["trial"] for trial in both["trials"]] == ["landed", "random start"]
-    with pytest.raises(UsageError, match="name another"):
-        compare_recipes.main([*words, "--seed", "3"])
+    assert both["runs"][:2] == first["runs"]
+    assert [run["trial"] for run in both["runs"][2:]] == ["random start"]
+    one, two = (run["loss"] for run in first["runs"])
+    cells = f"| 2 | {(one + two) / 2:.3f} | {abs(one - two):.3f} |"
+    assert cells in capsys.readouterr().out
+    with pytest.raises(UsageError, match="runs of"):
+        compare_recipes.main([*words, "--lmbda", "0.05"])
     assert json.loads(out.read_text()) == both
