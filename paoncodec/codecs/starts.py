@@ -303,8 +303,9 @@ def carry_over(model: ExactCodec, images: Tensor, **changes: Any) -> ExactCodec:
     """The codec with other options, started from the weights of ``model`` as well as can be.
 
     The very same function are ``shift`` in place of none, ``attention`` (where ``relu`` is kept)
-    and, at quality 4, ``variable_rate``. With ``padding="replicate"`` the borders differ. Only a
-    better start than none, after which the loss has to be won back by training, are:
+    and, at quality 4, ``variable_rate``. With ``padding="replicate"`` the borders differ, with
+    another ``rounding`` each latent by at most one step. Only a better start than none, after which
+    the loss has to be won back by training, are:
 
     - ``gdn=False``: each GDN becomes its mean gain for each channel (least squares over
       ``images``), folded into the neuron before it;
