@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -190,18 +191,7 @@ class GaussianTables(FrozenTables):
         # A level's tables are right for its middle: made for its largest deviation, they would
         # cost some 0.25 % more bits. All that is below the first threshold counts as the first.
         middles = torch.cat([largest[:1], (largest[1:] * largest[:-1]).sqrt()])
-        tails = tails or Tails()
-        spread = tails.reach()
-        tables, offsets, steps = [], [], []
-        for deviation in middles.tolist():
-            count = math.ceil(1 / (_MEAN_STEP * deviation))
-            count = min(_MOST_STEPS, 2 ** max(0, math.ceil(math.log2(count))))
-            reach = math.ceil(spread * deviation + 0.5)
-            steps.append(count)
-            for step in range(count):
-                mean = (step + 0.5) / count - 0.5
-                tables.append(quantise(_probabilities(tails, mean, deviation, reach)))
-                offsets.append(-reach)
+        tables, offsets, steps = _rows_of(tuple(middles.tolist()), tails or Tails())
         self.set(tables, offsets)
         self.thresholds = thresholds.to(torch.int32)
         self.steps = torch.tensor(steps, dtype=torch.int32)
@@ -218,6 +208,28 @@ class GaussianTables(FrozenTables):
         if not (sound and steps.min() >= 1 and steps.sum() == self.offsets.numel()):
             raise WeightsError("the Gaussian tables are missing or damaged: run update()")
         return super().rows()
+
+
+@lru_cache(maxsize=2)
+def _rows_of(
+    deviations: tuple[float, ...], tails: Tails
+) -> tuple[list[Tensor], list[int], list[int]]:
+    """Tables and offsets of all levels, and how many each has.
+
+    They are kept: every checkpoint of a training asks for the same.
+    """
+    spread = tails.reach()
+    tables, offsets, steps = [], [], []
+    for deviation in deviations:
+        count = math.ceil(1 / (_MEAN_STEP * deviation))
+        count = min(_MOST_STEPS, 2 ** max(0, math.ceil(math.log2(count))))
+        reach = math.ceil(spread * deviation + 0.5)
+        steps.append(count)
+        for step in range(count):
+            mean = (step + 0.5) / count - 0.5
+            tables.append(quantise(_probabilities(tails, mean, deviation, reach)))
+            offsets.append(-reach)
+    return tables, offsets, steps
 
 
 def _probabilities(tails: Tails, mean: float, deviation: float, reach: int) -> Tensor:
