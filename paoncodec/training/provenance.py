@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 def provenance() -> dict[str, Any]:
     """The state of things now, JSON-ready."""
-    packages = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -28,8 +28,16 @@ def provenance() -> dict[str, Any]:
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "git": git_state(_PACKAGE),
-        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+        "packages": dict(_versions()),
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Of all packages, by name. Read once: a grid begins many runs, and it takes a while."""
+    found = (d.metadata for d in importlib.metadata.distributions())
+    versions = {metadata["Name"]: metadata["Version"] for metadata in found}
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
 def git_state(folder: Path) -> dict[str, str] | None:
