@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -47,44 +47,47 @@ PROCESS = """
 import hashlib, json, sys
 from pathlib import Path
 import numpy as np, torch
-from paoncodec.codecs import load_weights
-from paoncodec.coding import exact_model
-
-said = hashlib.sha256()
+from paoncodec.coding import exact_model, load_coder
 
 class Listening(exact_model.TableSelector):
     def __call__(self, deviations, means):
         for values in (deviations, means):
-            said.update((values + 0.0).tobytes())  # no negative zeros
+            Listening.said.update((values + 0.0).tobytes())  # no negative zeros
         return super().__call__(deviations, means)
 
+def result(folder):
+    Listening.said = hashlib.sha256()
+    exact = load_coder(folder / "weights.safetensors").exact()
+    y, z = (torch.from_numpy(np.load(folder / name)) for name in ("y.npy", "z.npy"))
+    coded = exact.encode(y, z)
+    file = [(folder / name).read_bytes() for name in ("y.bin", "z.bin")]
+    decoded, digest = exact.decode(*file, tuple(z.shape[1:]))
+    return {
+        "threads": torch.get_num_threads(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "y string": hashlib.sha256(coded.y).hexdigest(),
+        "z string": hashlib.sha256(coded.z).hexdigest(),
+        "digests": [coded.digest, digest],
+        "networks": Listening.said.hexdigest(),
+        "latents": hashlib.sha256(decoded.numpy().astype("<f4").tobytes()).hexdigest(),
+        "estimate": exact.estimate(y, z),
+    }
+
 exact_model.TableSelector = Listening
-folder = Path(sys.argv[1])
-exact = load_weights(folder / "weights.safetensors")[0].exact()
-y, z = (torch.from_numpy(np.load(folder / name)) for name in ("y.npy", "z.npy"))
-coded = exact.encode(y, z)
-file = [(folder / name).read_bytes() for name in ("y.bin", "z.bin")]
-decoded, digest = exact.decode(*file, tuple(z.shape[1:]))
-print(json.dumps({
-    "threads": torch.get_num_threads(),
-    "capability": torch.backends.cpu.get_cpu_capability(),
-    "y string": hashlib.sha256(coded.y).hexdigest(),
-    "z string": hashlib.sha256(coded.z).hexdigest(),
-    "digests": [coded.digest, digest],
-    "networks": said.hexdigest(),
-    "latents": hashlib.sha256(decoded.numpy().astype("<f4").tobytes()).hexdigest(),
-    "estimate": exact.estimate(y, z),
-}))
+print(json.dumps([result(Path(folder)) for folder in sys.argv[1:]]))
 """
 
+#: Architecture, model, y and z.
+Coded: TypeAlias = tuple[str, ExactCodec, Tensor, Tensor]
 
-def run_everywhere(folder: Path) -> dict[str, dict[str, Any]]:
-    """What each machine makes of the folder; all at once, since most of it is importing torch."""
+
+def run_everywhere(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
+    """What each machine makes of each folder; all at once, since most of it is importing torch."""
     home = str(Path(paoncodec.__file__).parent.parent)
     cleared = {name: value for name, value in os.environ.items() if name not in BASELINE}
     processes = {
         name: subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", PROCESS, str(folder)],
+            [sys.executable, "-W", "ignore", "-c", PROCESS, *map(str, folders)],
             env={**cleared, "PYTHONPATH": home, **settings},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -98,8 +101,9 @@ def run_everywhere(folder: Path) -> dict[str, dict[str, Any]]:
     return {name: json.loads(out) for name, (out, _) in outputs.items()}
 
 
-def check(model: ExactCodec, arch: str, y: Tensor, z: Tensor, folder: Path) -> None:
-    """Encodes here, then everywhere, and compares."""
+def encode(arch: str, model: ExactCodec, y: Tensor, z: Tensor, folder: Path) -> dict[str, Any]:
+    """Encodes into a folder, here; what each machine must say of it."""
+    folder.mkdir()
     save_weights(model, folder / "weights.safetensors", arch, {})
     np.save(folder / "y.npy", y.numpy())
     np.save(folder / "z.npy", z.numpy())
@@ -110,26 +114,32 @@ def check(model: ExactCodec, arch: str, y: Tensor, z: Tensor, folder: Path) -> N
     latents = exact.rounded(y, z)[0].numpy().astype("<f4")
     if model.rounding == "integers":
         assert np.array_equal(latents, y.round().clamp(-4095, 4095).numpy())
-
-    results = run_everywhere(folder)
-    assert {r.pop("threads") for r in results.values()} == {1, 2}
-    capabilities = {name: r.pop("capability") for name, r in results.items()}
-    assert {c for name, c in capabilities.items() if "baseline" in name} == {"DEFAULT"}
-    expected = {
+    return {
         "y string": hashlib.sha256(coded.y).hexdigest(),
         "z string": hashlib.sha256(coded.z).hexdigest(),
         "digests": [coded.digest] * 2,
         "latents": hashlib.sha256(latents.tobytes()).hexdigest(),
     }
-    estimates = [r.pop("estimate") for r in results.values()]
-    assert len({r.pop("networks") for r in results.values()}) == 1
-    assert results == dict.fromkeys(MACHINES, expected)
-    for estimate in estimates:
-        assert estimate == pytest.approx(estimates[0], rel=1e-9)
 
 
-@torch.no_grad()
-def test_small_model(tmp_path: Path) -> None:
+def check(models: list[Coded], place: Path) -> None:
+    """Encodes latents of each model here, then everywhere, and compares."""
+    folders = [place / str(number) for number in range(len(models))]
+    expected = [encode(*coded, folder) for coded, folder in zip(models, folders, strict=True)]
+    everywhere = run_everywhere(folders)
+    for number, wanted in enumerate(expected):
+        results = {name: found[number] for name, found in everywhere.items()}
+        assert {r.pop("threads") for r in results.values()} == {1, 2}
+        capabilities = {name: r.pop("capability") for name, r in results.items()}
+        assert {c for name, c in capabilities.items() if "baseline" in name} == {"DEFAULT"}
+        estimates = [r.pop("estimate") for r in results.values()]
+        assert len({r.pop("networks") for r in results.values()}) == 1
+        assert results == dict.fromkeys(MACHINES, wanted)
+        for estimate in estimates:
+            assert estimate == pytest.approx(estimates[0], rel=1e-9)
+
+
+def small_mbt() -> Coded:
     torch.manual_seed(0)
     model = MBTPaon(8, 16, shift="none")
     deviations = torch.logspace(-1, 1.5, 16)
@@ -139,12 +149,10 @@ def test_small_model(tmp_path: Path) -> None:
         layer.weight.mul_(2)
     y = torch.randn(16, 12, 20) * deviations[:, None, None]
     y[torch.rand(y.shape) < 0.01] = 300
-    check(model, "mbt-paon", y, torch.randn(8, 3, 5) * 4, tmp_path)
+    return "mbt-paon", model, y, torch.randn(8, 3, 5) * 4
 
 
-@pytest.mark.parametrize("rounding", ROUNDINGS)
-@torch.no_grad()
-def test_small_elic(rounding: str, tmp_path: Path) -> None:
+def small_elic(rounding: str) -> Coded:
     torch.manual_seed(0)
     options = {"channel_widths": (24, 12), "shift": "none", "rounding": rounding}
     model = ELICPaon(8, 16, (2, 4, 10), **options)
@@ -158,7 +166,12 @@ def test_small_elic(rounding: str, tmp_path: Path) -> None:
             parameter.mul_(10)
     y = torch.randn(16, 12, 20) * deviations[:, None, None]
     y[torch.rand(y.shape) < 0.01] = 300
-    check(model, "elic-paon", y, torch.randn(8, 3, 5) * 4, tmp_path)
+    return "elic-paon", model, y, torch.randn(8, 3, 5) * 4
+
+
+@torch.no_grad()
+def test_small_models(tmp_path: Path) -> None:
+    check([small_mbt(), *map(small_elic, ROUNDINGS)], tmp_path)
 
 
 @pytest.mark.slow
@@ -173,4 +186,4 @@ def test_the_papers_sizes(tmp_path: Path) -> None:
     y *= (deviations / y.std(dim=(1, 2)))[:, None, None]
     z = model.h_a(y[None])[0]
     model.entropy_parameters[-1].bias[:192] = deviations
-    check(model, "mbt-paon", y, z * (3 / z.std()), tmp_path)
+    check([("mbt-paon", model, y, z * (3 / z.std()))], tmp_path)
