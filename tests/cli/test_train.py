@@ -62,6 +62,24 @@ def tiny(pictures: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def finished_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is complete, as several tests go on from."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps({**SETTINGS, "data": [str(pictures)]}))
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--out", str(path), "--resume"], prog_name="paoncodec")
+    assert ended.value.code == 0
+    return path
+
+
+@pytest.fixture
+def finished(finished_run: Path, tmp_path: Path) -> Path:
+    """The same run, the test's own."""
+    return shutil.copytree(finished_run, tmp_path / "finished run")
+
+
 def patch_loss(monkeypatch: pytest.MonkeyPatch, before: dict[int, Any], factor: float = 1) -> None:
     """Does ``before[n]()`` ahead of the n-th loss, counted from 1; multiplies losses."""
     from paoncodec.codecs.task import CodecTask
@@ -96,9 +114,10 @@ def test_a_new_run_takes_the_small_preset(run, pictures, tmp_path):
     assert saved["train"].items() >= {**asked, "precision": "float32", "hold": 0.5}.items()
 
 
-def test_the_result_is_one_object(run, tiny):
+def test_the_result_is_one_object_and_a_quiet_minute_has_no_lines(run, tiny):
     outcome = run("train", "--out", tiny, "--resume", "--json")
     assert outcome.exit_code == 0
+    assert len(outcome.stderr.splitlines()) == 3  # model and data, resumed, validation
     result = json.loads(outcome.stdout)
     assert outcome.stdout.count(b"\n") == 1
     assert (result["steps"], result["skipped"]) == (4, 0)
@@ -151,25 +170,25 @@ def test_a_run_that_is_there_is_kept(run, tiny, pictures):
     assert config(tiny) == {**SETTINGS, "data": [str(pictures)]}
 
 
-def test_a_complete_run_goes_on_when_more_steps_are_given(run, tiny, pictures):
-    assert run("train", "--out", tiny, "--resume").exit_code == 0
+def test_a_complete_run_goes_on_when_more_steps_are_given(run, finished, pictures):
     words = ["--steps", 5, "--workers", 1, "--data", pictures, "--lmbda", 0.013]
-    outcome = run("train", "--out", tiny, "--resume", *words, "--json")
+    outcome = run("train", "--out", finished, "--resume", *words, "--json")
     assert outcome.exit_code == 0
     assert json.loads(outcome.stdout)["steps"] == 5
     assert "resumed at step 4 of 5\n" in outcome.stderr
     assert "train.steps was 4, now 5 (the schedule stretches)\n" in outcome.stderr
     assert "train.workers was 0, now 1\n" in outcome.stderr
-    assert (config(tiny)["train"]["steps"], config(tiny)["train"]["workers"]) == (5, 1)
+    loop = config(finished)["train"]
+    assert (loop["steps"], loop["workers"]) == (5, 1)
 
 
-def test_other_settings_are_refused_by_name(run, tiny):
-    assert run("train", "--out", tiny, "--resume").exit_code == 0
-    outcome = run("train", "--out", tiny, "--resume", "--lmbda", 0.02, "--seed", 1, "--steps", 9)
+def test_other_settings_are_refused_by_name(run, finished):
+    words = ["--lmbda", 0.02, "--seed", 1, "--steps", 9]
+    outcome = run("train", "--out", finished, "--resume", *words)
     assert outcome.exit_code == 2
     assert "lmbda was 0.013, now 0.02; train.seed was 0, now 1;" in outcome.line
     assert "may change only data, data_weights, start_from, train.accumulate," in outcome.line
-    assert config(tiny)["train"]["steps"] == 4
+    assert config(finished)["train"]["steps"] == 4
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -214,11 +233,6 @@ def test_lines_come_while_it_runs(run, tiny, monkeypatch):
     assert lines == ["1", "2", "3", "4"]
 
 
-def test_a_quiet_minute_has_no_lines(run, tiny):
-    outcome = run("train", "--out", tiny, "--resume")
-    assert len(outcome.stderr.splitlines()) == 3  # model and data, resumed, validation
-
-
 def test_a_terminal_has_a_bar(run, tiny, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
@@ -230,16 +244,15 @@ def test_a_terminal_has_a_bar(run, tiny, monkeypatch):
     assert "step 4: validation loss" in outcome.stderr
 
 
-def test_the_guide_gives_commands_that_exist_and_names_every_file(run, tiny):
+def test_the_guide_gives_commands_that_exist_and_names_every_file(finished):
     guide = GUIDE.read_text(encoding="utf-8")
     commands = [shlex.split(c) for c in re.findall(r"^paoncodec (.*)$", guide, re.MULTILINE)]
     assert len(commands) > 5
     for name, *words in commands:
         command = main.get_command(click.Context(main), name)
         command.make_context(name, list(words))
-    assert run("train", "--out", tiny, "--resume").exit_code == 0
     named = set(re.findall(r"^\| `([\w.]+)` \|", guide, re.MULTILINE))
-    assert named == {file.name for file in tiny.iterdir()}
+    assert named == {file.name for file in finished.iterdir()}
 
 
 def test_pictures_that_cannot_be_read_are_named_once(run, tiny, pictures, tmp_path):
@@ -302,9 +315,8 @@ def test_folders_may_have_weights(run, tiny, pictures, tmp_path):
     assert (config(tiny)["data"], config(tiny)["data_weights"]) == ([str(pictures)], [])
 
 
-def test_a_run_may_start_from_weights(run, tiny, pictures, tmp_path):
-    assert run("train", "--out", tiny, "--resume").exit_code == 0
-    first = tiny / "best.safetensors"
+def test_a_run_may_start_from_weights(run, finished, pictures, tmp_path):
+    first = finished / "best.safetensors"
     path = tmp_path / "second"
     path.mkdir()
     settings = {**SETTINGS, "lmbda": 0.025, "data": [str(pictures)]}
@@ -314,7 +326,7 @@ def test_a_run_may_start_from_weights(run, tiny, pictures, tmp_path):
     assert (saved["start"], saved["start_from"]) == ("weights", str(first))
     assert saved["start_sha256"] == hashlib.sha256(first.read_bytes()).hexdigest()
     assert run("train", "--out", path, "--resume", "--steps", 5).exit_code == 0
-    outcome = run("train", "--out", tiny, "--resume", "--steps", 5, "--start-from", first)
+    outcome = run("train", "--out", finished, "--resume", "--steps", 5, "--start-from", first)
     assert outcome.exit_code == 2
     assert 'start was "linear", now "weights"' in outcome.line
 
@@ -382,9 +394,8 @@ def test_a_run_may_start_from_a_checkpoint_of_our_models(run, pictures, tmp_path
     assert saved["arch"].items() >= options.items()
 
 
-def test_a_run_of_another_architecture_is_not_gone_on_with(run, tiny):
-    assert run("train", "--out", tiny, "--resume").exit_code == 0
-    outcome = run("train", "--out", tiny, "--resume", "--arch", "mbt-2018")
+def test_a_run_of_another_architecture_is_not_gone_on_with(run, finished):
+    outcome = run("train", "--out", finished, "--resume", "--arch", "mbt-2018")
     assert outcome.exit_code == 2
     assert 'arch_name was "mbt-paon", now "mbt-2018"' in outcome.line
 
@@ -563,6 +574,7 @@ def test_a_grid_that_a_signal_stops_goes_on(run, tiny_grid, monkeypatch):
     outcome = run("train", "--out", tiny_grid, "--resume")
     assert (outcome.exit_code, outcome.stdout) == (143, b"")
     assert f"paoncodec train --out '{tiny_grid}' --resume" in outcome.stderr
+    assert_a_dry_run_reads(run, tiny_grid, tiny_grid / "lmbda-0.013" / "last.pt")
     outcome = run("train", "--out", tiny_grid, "--resume")
     assert outcome.exit_code == 0
     assert "lmbda-0.05" not in outcome.stderr.splitlines()[0].split(":")[-1]
@@ -634,18 +646,20 @@ def test_a_grid_and_a_run_do_not_share_a_directory(run, tiny, tiny_grid, picture
     assert (files_of(tiny), files_of(tiny_grid)) == before
 
 
-def test_a_dry_run_reads_what_it_would_go_on_with(run, tiny, tiny_grid, monkeypatch):
-    patch_loss(monkeypatch, {6: lambda: signal.raise_signal(signal.SIGTERM)})
-    assert run("train", "--out", tiny_grid, "--resume").exit_code == 143
-    monkeypatch.undo()
-    assert run("train", "--out", tiny, "--resume", "--steps", 2).exit_code == 0
-    for out, checkpoint in ((tiny, tiny), (tiny_grid, tiny_grid / "lmbda-0.013")):
-        words = ["train", "--out", out, "--resume", "--dry-run"]
-        assert run(*words).exit_code == 0
-        outcome = run(*words, "--seed", 7)
-        assert outcome.exit_code == 2
-        assert "seed was 0, now 7" in outcome.line
-        (checkpoint / "last.pt").write_bytes(b"damaged")
-        outcome = run(*words)
-        assert (outcome.exit_code, outcome.stdout) == (5, b"")
-        assert "last.pt: not a checkpoint of a run, or damaged" in outcome.line
+def assert_a_dry_run_reads(run, out: Path, checkpoint: Path) -> None:
+    """Also that it would go on with other settings, and that the checkpoint is damaged."""
+    words = ["train", "--out", out, "--resume", "--dry-run"]
+    assert run(*words).exit_code == 0
+    outcome = run(*words, "--seed", 7)
+    assert outcome.exit_code == 2
+    assert "seed was 0, now 7" in outcome.line
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(b"damaged")
+    outcome = run(*words)
+    assert (outcome.exit_code, outcome.stdout) == (5, b"")
+    assert "last.pt: not a checkpoint of a run, or damaged" in outcome.line
+    checkpoint.write_bytes(whole)
+
+
+def test_a_dry_run_reads_the_run_that_it_would_go_on_with(run, finished):
+    assert_a_dry_run_reads(run, finished, finished / "last.pt")
