@@ -9,6 +9,7 @@ import io
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +70,12 @@ SELECTION = [
     (SIZES[i % 5], kind, MODELS[i % 2], QUALITIES[i % 3]) for i, kind in enumerate(KINDS)
 ] + [((512, 768), "rgb and alpha", "mbt-paon", 3.5)]
 
+# All but the large size in every kind; that in the largest kind of either depth.
+WITHOUT_LOSS = [
+    *itertools.product(SIZES[:5], KINDS),
+    *itertools.product(SIZES[5:], ["rgb and alpha", "16-bit rgb and alpha"]),
+]
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -109,8 +116,20 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def name_of(case: tuple[object, ...]) -> str:
-    size, kind, arch, quality = case
-    return f"{'x'.join(map(str, size))}-{kind}-{arch}-{quality}"
+    size, *others = case
+    return "-".join(["x".join(map(str, size)), *map(str, others)])
+
+
+def cases(selection: list[tuple], matrix: list[tuple]) -> list[Any]:
+    """The selection, and the rest of the matrix, which is slow."""
+    return [
+        *(pytest.param(case, id=name_of(case)) for case in selection),
+        *(
+            pytest.param(case, id=name_of(case), marks=pytest.mark.slow)
+            for case in matrix
+            if case not in selection
+        ),
+    ]
 
 
 def assert_same(one: Picture, two: Picture) -> None:
@@ -133,17 +152,7 @@ def assert_close(original: Picture, decoded: Picture, tolerance: float) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::paoncodec.errors.PictureWarning")
-@pytest.mark.parametrize(
-    "case",
-    [
-        *(pytest.param(case, id=name_of(case)) for case in SELECTION),
-        *(
-            pytest.param(case, id=name_of(case), marks=pytest.mark.slow)
-            for case in MATRIX
-            if case not in SELECTION
-        ),
-    ],
-)
+@pytest.mark.parametrize("case", cases(SELECTION, MATRIX))
 def test_round_trip(case, weights, run, tmp_path):
     size, kind, arch, quality = case
     make, mode, depth = KINDS[kind]
@@ -168,9 +177,9 @@ def test_round_trip(case, weights, run, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::paoncodec.errors.PictureWarning")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
-def test_round_trip_without_loss(size, kind, tiny_weights, run, tmp_path):
+@pytest.mark.parametrize("case", cases(WITHOUT_LOSS, [*itertools.product(SIZES, KINDS)]))
+def test_round_trip_without_loss(case, tiny_weights, run, tmp_path):
+    size, kind = case
     make, mode, depth = KINDS[kind]
     file = make(painting(*size))
     (tmp_path / "in").write_bytes(file)
