@@ -33,7 +33,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def recipe(pictures: Path) -> CodecRecipe:
     loop: dict[str, Any] = {"steps": 2, "batch_size": 2, "crop": 64, "validation_crop": 64}
     train = TrainConfig(**loop, validate_every=2, workers=0, validation_fraction=0.3)
@@ -50,18 +50,27 @@ def carry_out(grid: Grid, out: Path) -> list[CodecRecipe]:
     return done
 
 
-def test_each_lambda_starts_from_the_weights_of_the_next_larger(
-    recipe: CodecRecipe, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def unbroken(
+    recipe: CodecRecipe, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[CodecRecipe]]:
+    """A grid of LMBDAS that was never stopped: its directory, and its runs in their order."""
+    out = tmp_path_factory.mktemp("grids") / "unbroken"
     grid = Grid(recipe, LMBDAS)
-    grid.save(tmp_path, resume=False)
-    done = carry_out(grid, tmp_path)
+    grid.save(out, resume=False)
+    return out, carry_out(grid, out)
+
+
+def test_each_lambda_starts_from_the_weights_of_the_next_larger(
+    recipe: CodecRecipe, unbroken: tuple[Path, list[CodecRecipe]]
+) -> None:
+    grid, (out, done) = Grid(recipe, LMBDAS), unbroken
     assert [r.lmbda for r in done] == [0.04, 0.02, 0.01]
     assert [r.start for r in done] == ["linear", "weights", "weights"]
-    weights = grid.weights(tmp_path)
+    weights = grid.weights(out)
     assert [Path(r.start_from) for r in done[1:]] == [weights[0.04], weights[0.02]]
     assert [float(load_weights(p)[1]["lmbda"]) for p in weights.values()] == [0.04, 0.02, 0.01]
-    assert carry_out(grid, tmp_path) == []
+    assert carry_out(grid, out) == []
 
 
 def test_from_scratch_all_start_alike(recipe: CodecRecipe, tmp_path: Path) -> None:
@@ -70,11 +79,9 @@ def test_from_scratch_all_start_alike(recipe: CodecRecipe, tmp_path: Path) -> No
     assert [r.start for r in carry_out(grid, tmp_path)] == ["linear", "linear"]
 
 
-def test_a_stopped_grid_goes_on_where_it_was(recipe: CodecRecipe, tmp_path: Path) -> None:
-    unbroken = Grid(recipe, LMBDAS)
-    unbroken.save(tmp_path / "unbroken", resume=False)
-    carry_out(unbroken, tmp_path / "unbroken")
-
+def test_a_stopped_grid_goes_on_where_it_was(
+    recipe: CodecRecipe, unbroken: tuple[Path, list[CodecRecipe]], tmp_path: Path
+) -> None:
     grid = Grid(recipe, LMBDAS)
     grid.save(tmp_path / "grid", resume=False)
     runs = grid.runs(tmp_path / "grid")
@@ -93,7 +100,7 @@ def test_a_stopped_grid_goes_on_where_it_was(recipe: CodecRecipe, tmp_path: Path
     assert left == [(0.02, True), (0.01, False)]
     carry_out(again, tmp_path / "grid")
     for lmbda, path in again.weights(tmp_path / "grid").items():
-        assert path.read_bytes() == unbroken.weights(tmp_path / "unbroken")[lmbda].read_bytes()
+        assert path.read_bytes() == again.weights(unbroken[0])[lmbda].read_bytes()
 
 
 def test_a_run_that_has_begun_keeps_to_its_start(recipe: CodecRecipe, tmp_path: Path) -> None:

@@ -542,13 +542,13 @@ def test_a_lower_precision_learns_and_resumes(
 
             return super().loss(called, batch, samples)
 
-    settings = config(steps=200, validate_every=100, precision=precision)
+    settings = config(steps=100, validate_every=50, precision=precision)
     whole = RunDirectory(tmp_path / "whole")
     assert Trainer(Task(settings), whole).fit()
     assert dtypes == {getattr(torch, precision)}
     assert whole.records()[-1]["validation_loss"] < 0.05
     first = Trainer(Task(settings), RunDirectory(tmp_path / "parts"))
-    first.listener = lambda p: first.request_stop() if p.step == 123 else None
+    first.listener = lambda p: first.request_stop() if p.step == 63 else None
     first.fit()
     parts = RunDirectory(tmp_path / "parts", resume=True)
     assert Trainer(Task(settings), parts).fit()
