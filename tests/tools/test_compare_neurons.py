@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from paoncodec import codecs
 from paoncodec.errors import UsageError
@@ -47,7 +47,8 @@ def test_what_is_trained_is_not_trained_again(
     monkeypatch.setattr(compare_neurons, "recipe_of", small)
     test_pictures = tmp_path / "kodak"
     test_pictures.mkdir()
-    shutil.copy(DEMO, test_pictures)
+    with Image.open(DEMO) as photo:
+        photo.crop((0, 0, 192, 192)).save(test_pictures / "corner.png")
     out = tmp_path / "found.json"
     words = ["--data", str(pictures), "--kodak", str(test_pictures), "--steps", "2"]
     words += ["--runs", str(tmp_path / "runs"), "--json", str(out), "--only", "mbt-2018"]
