@@ -207,7 +207,8 @@ def networks_of_codec(model: nn.Module, side: int = 256) -> dict[str, float]:
     """
     if side < 64 or side % 64:
         raise UsageError(f"side {side}: must be a multiple of 64 pixels")
-    counts = macs_by_module(model, torch.zeros(1, 3, side, side))
+    with _each_latent_once(model):
+        counts = macs_by_module(model, torch.zeros(1, 3, side, side))
     networks: dict[str, float] = {}
     for path, name in _networks(model):
         # A network whose layers are called one by one has no count of its own.
@@ -218,6 +219,23 @@ def networks_of_codec(model: nn.Module, side: int = 256) -> dict[str, float]:
         if macs and name != "entropy_bottleneck":
             networks[name] = networks.get(name, 0.0) + macs / side**2 / 1e3
     return networks
+
+
+@contextmanager
+def _each_latent_once(model: Any) -> Iterator[None]:
+    """A codec that predicts each latent once, as coding does.
+
+    Where it rounds around means, ``forward`` predicts all of them twice, first as anchors.
+    """
+    rounding = getattr(model, "rounding", None)
+    if rounding is None:
+        yield
+        return
+    model.rounding = "integers"
+    try:
+        yield
+    finally:
+        model.rounding = rounding
 
 
 def _networks(module: nn.Module, prefix: str = "", name: str = "") -> Iterator[tuple[str, str]]:

@@ -111,6 +111,16 @@ def test_networks_of_all_groups_count_together() -> None:
     assert found["context_prediction"] == pytest.approx(spatial / 256 / 1e3)
 
 
+def test_rounding_around_means_predicts_each_latent_once_too() -> None:
+    sizes = {"N": 6, "M": 12, "groups": (4, 8), "channel_widths": (8,), "channel_kernels": (3, 3)}
+    counts = []
+    for rounding in ("integers", "means"):
+        model = codecs.build("elic-paon", {**sizes, "rounding": rounding})
+        counts.append(networks_of_codec(model, 64))
+        assert model.rounding == rounding
+    assert counts[0] == counts[1]
+
+
 @pytest.mark.parametrize("side", [0, 100])
 def test_sides_that_do_not_fit_are_refused(side: int) -> None:
     with pytest.raises(UsageError, match=f"side {side}: must be a multiple of 64"):

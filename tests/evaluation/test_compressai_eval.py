@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,20 @@ def test_estimates_are_ours(
     assert found["bpp"] == pytest.approx(ours["estimated-bpp"], rel=1e-5)
     assert found["psnr-rgb"] == pytest.approx(ours["psnr-rgb"], abs=1e-4)
     assert found["ms-ssim-rgb"] == pytest.approx(ours["ms-ssim-rgb"], abs=1e-6)
+
+
+@pytest.mark.usefixtures("own_zoo")
+@pytest.mark.filterwarnings("ignore")
+def test_it_is_a_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mbt-paon.pth.tar"
+    torch.save(build("mbt-paon", SIZES["mbt-paon"]).state_dict(), path)
+    arguments = words(path, folder)
+    command = [sys.executable, "-m", "paoncodec.evaluation.compressai_eval", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    compressai_eval.main(arguments)
+    here = figures(capsys.readouterr().out)
+    for name in ("bpp", "psnr-rgb", "ms-ssim-rgb"):
+        assert figures(done.stdout)[name] == pytest.approx(here[name], rel=1e-6)
 
 
 @pytest.mark.usefixtures("own_zoo")
