@@ -47,6 +47,9 @@ _MOST_STEPS = 1_000_000
 #: Settings of the loop; all others are the recipe's own.
 _LOOP = ("batch_size", "crop", "shrink", "hold", "warmup", "ema", "precision", "clip")
 
+#: Settings that leave the work of a step as it is, or very nearly: their times are one.
+_FREE = ("lr_transforms", "lr_entropy", "hold", "start", "ema", "weight_decay")
+
 #: What differs from the preset. Several parts share the time evenly, each from the last's weights.
 TRIALS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "landed": ({},),
@@ -178,15 +181,21 @@ class Stepper:
         return time.process_time() - begun
 
 
+def work_of(changes: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """What makes a step of a part of a trial take longer or shorter than others."""
+    return tuple(sorted((k, v) for k, v in changes.items() if k not in _FREE))
+
+
 def step_seconds(trials: Sequence[str], setting: Setting) -> dict[str, list[float]]:
-    """The median of a step, for each part of each trial; all take turns."""
-    parts = [(trial, changes) for trial in trials for changes in TRIALS[trial]]
-    steppers = [Stepper(task_of(changes, setting.recipe(changes, 1))) for _, changes in parts]
-    rounds = [[stepper.step() for stepper in steppers] for _ in range(2 + _TURNS)][2:]
-    found: dict[str, list[float]] = {trial: [] for trial in trials}
-    for (trial, _), seconds in zip(parts, zip(*rounds, strict=True), strict=True):
-        found[trial].append(median(seconds))
-    return found
+    """The median of a step, for each part of each trial; all that differ in work take turns."""
+    kinds = {work_of(changes): changes for trial in trials for changes in TRIALS[trial]}
+    steppers = {
+        kind: Stepper(task_of(changes, setting.recipe(changes, 1)))
+        for kind, changes in kinds.items()
+    }
+    rounds = [[stepper.step() for stepper in steppers.values()] for _ in range(2 + _TURNS)]
+    medians = dict(zip(steppers, map(median, zip(*rounds[2:], strict=True)), strict=True))
+    return {trial: [medians[work_of(changes)] for changes in TRIALS[trial]] for trial in trials}
 
 
 def validation_of(folder: Path) -> Mapping[str, float]:
