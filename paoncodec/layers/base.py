@@ -136,9 +136,20 @@ class PaLa(nn.Module):
         raise NotImplementedError
 
     def _pade(self, x: Tensor, *places: Tensor) -> Tensor:
-        """Degrees that both polynomials have are one product; those of the longer one a second."""
+        spec = self.spec
+        stacks = self._polynomials(_powers(x, spec.longest), *places)
+        if self._denominator_hooks:
+            q = denominator(stacks, spec, self.groups)
+            for hook in self._denominator_hooks.values():
+                hook(q)
+        return rational(stacks, self.bias, spec, self.groups)
+
+    def _polynomials(self, powers: Sequence[Tensor], *places: Tensor) -> list[Tensor]:
+        """The terms of both, as :func:`.rational` takes them.
+
+        Degrees that both polynomials have are one product; those of the longer one a second.
+        """
         spec, shared = self.spec, self.spec.shared
-        powers = _powers(x, spec.longest)
         stacks = []
         if shared:
             both = [self.terms("numerator"), self.terms("denominator")]
@@ -148,11 +159,7 @@ class PaLa(nn.Module):
         if spec.longest > shared:
             longer = self.terms("numerator" if spec.num > spec.den else "denominator")
             stacks.append(self._products(powers[shared:], [longer[shared:]], *places))
-        if self._denominator_hooks:
-            q = denominator(stacks, spec, self.groups)
-            for hook in self._denominator_hooks.values():
-                hook(q)
-        return rational(stacks, self.bias, spec, self.groups)
+        return stacks
 
     def _products(
         self, powers: Sequence[Tensor], weights: Sequence[Tensor], *places: Tensor
@@ -237,17 +244,6 @@ def require_at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if value < least:
             raise ValueError(f"{name} {value}: must be >= {least}")
-
-
-def require_odd(**values: int) -> None:
-    """Check arguments of a constructor.
-
-    Raises:
-        ValueError: one of them is even or below 1.
-    """
-    for name, value in values.items():
-        if value < 1 or value % 2 == 0:
-            raise ValueError(f"{name} {value}: must be odd, so that the kernel has a centre")
 
 
 def require_groups(groups: int, in_channels: int, out_channels: int) -> None:

@@ -276,11 +276,12 @@ def _shifted(shifter: nn.Module, x: Tensor, border: int, mode: PaddingMode) -> T
     return pad(shifter(x), border, mode)
 
 
-def pad(x: Tensor, border: int, mode: PaddingMode) -> Tensor:
-    """(B, C, H, W) with ``border`` more pixels on each side."""
-    if not border:
+def pad(x: Tensor, border: int | tuple[int, int, int, int], mode: PaddingMode) -> Tensor:
+    """(B, C, H, W) with ``border`` more pixels: on each side, or left, right, above and below."""
+    sides = border if isinstance(border, tuple) else (border,) * 4
+    if not any(sides):
         return x
-    return F.pad(x, (border,) * 4, mode="constant" if mode == "zeros" else mode)
+    return F.pad(x, sides, mode="constant" if mode == "zeros" else mode)
 
 
 def require_padding_mode(mode: str, known: Sequence[str]) -> None:

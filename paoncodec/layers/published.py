@@ -13,8 +13,8 @@ with these exceptions, in which the published code is at fault:
 - smooth with K ≥ 2 and L = 0: there an error, here the polynomial P_K;
 - smooth with L ≥ 2: here the divisor has a floor, :data:`.DENOMINATOR_FLOOR`.
 
-Two kinds of deformable layers, which :func:`load_deform_conv2d` describes, are refused: those whose
-channels' own offsets move powers or mixtures of other channels, and even kernels.
+Refused is what cannot have run: a deformable layer with more pairs of offsets than
+:func:`load_deform_conv2d` can deal out evenly.
 
 Denominators of 0, as the published absolute and separable layers start with, load as they are:
 :meth:`.PaLa.reset_parameters` gives a start from which they learn.
@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from paoncodec.errors import WeightsError
-from paoncodec.layers.base import PaLa, require_odd
+from paoncodec.layers.base import PaLa
 from paoncodec.layers.deform import ElementShift, ElementShifter, PaLaDeformConv2d
 from paoncodec.layers.pade import PaddingMode, PaLaConv2d, PaLaConvTranspose2d, PaLaLinear
 from paoncodec.layers.rational import Kind
@@ -195,20 +195,25 @@ def load_deform_conv2d(
     though torchvision reads them as pairs. A layer of ours made anew has none of this. Like the
     published layer, this ignores ``pad``: the border is ``kernel_size // 2`` wide.
 
+    With ``channelwise`` the pairs of offsets are dealt out, to channels that follow one another,
+    among the K·in_ch channels of the powers of a polynomial; with ``separable`` among its K·out_ch
+    mixtures. So those made for a channel move others where K > 1 or mixtures are moved, and not the
+    same ones in both polynomials where K ≠ L. Then each polynomial is sampled by itself.
+
+    Where ``kernel_size`` and ``offset_kernel`` are not both odd or both even, the published layer
+    has as many offsets as places only for some sizes of the input; the loaded one always.
+
     Arguments and errors are those of :func:`load_conv2d`.
 
     Raises:
-        ValueError: ``channelwise`` of several channels with a degree above 1 or ``separable``:
-            there the offsets of a channel move powers of other channels, or mixtures of them,
-            which no layer of ours does.
-            Or an even ``kernel_size`` or ``offset_kernel``, with which the published layer runs at
-            some strides: such a kernel has no centre to be moved.
+        ValueError: ``channelwise`` and ``separable``, and the mixtures of a polynomial cannot be
+            dealt out evenly: K·out_ch or L·out_ch is not a multiple of in_ch. The published layer
+            can be made so, but fails at any input.
     """
-    require_odd(kernel_size=kernel_size, offset_kernel=offset_kernel)
-    if channelwise and in_ch > 1 and (max(degrees) > 1 or separable):
+    if channelwise and separable and any(degree * out_ch % in_ch for degree in degrees):
         raise ValueError(
-            "channelwise: loads only with degrees up to 1 and separable=False; otherwise the "
-            "published layer moves other channels than the offsets were made for"
+            f"channelwise, separable: in_ch {in_ch} must divide {degrees[0]}·{out_ch} and "
+            f"{degrees[1]}·{out_ch}, degrees times out_ch; the published layer does not run either"
         )
     mode = cast(PaddingMode, "zeros" if conv_padding_mode == "constant" else conv_padding_mode)
     shift = ElementShift(
@@ -224,6 +229,9 @@ def load_deform_conv2d(
         in_ch, out_ch, kernel_size, stride, 1, degrees, kind, shift, padding_mode=mode
     )
     layer.shifter = _PublishedOffsets(shift, in_ch, kernel_size, stride)
+    if channelwise and in_ch > 1:
+        layer.shifter.of_outputs = separable
+        layer.shifter.together = degrees[0] == degrees[1] and not separable
     tensors = _Tensors(state, prefix)
     layer.to(tensors.dtype)
     for name, parameter in layer.shifter.predict.named_parameters():
@@ -236,6 +244,9 @@ class _PublishedOffsets(ElementShifter):
     """Limits and order of the published offsets; see :func:`load_deform_conv2d`."""
 
     stays_inside = False
+
+    def of_powers(self, offset: Tensor, powers: int) -> Tensor:
+        return offset
 
     def offsets(self, raw: Tensor, size: tuple[int, int]) -> Tensor:
         height, width = raw.shape[2:]

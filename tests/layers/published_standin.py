@@ -124,7 +124,10 @@ def linear(state: dict[str, Tensor], options: dict[str, Any], x: Tensor) -> Tens
 
 
 def terms(state: dict[str, Tensor], options: dict[str, Any], x: Tensor, product: Any) -> Tensor:
-    """The quotient of ``product(x^k, weight of degree k, depth-wise)``, 1×1 mixtures before it."""
+    """The quotient of ``product(x^k, weight of degree k, depth-wise, k - 1, K)``.
+
+    1×1 mixtures come before it.
+    """
     both = []
     for name, degree in zip(NAMES, options["degrees"], strict=True):
         found = []
@@ -133,9 +136,9 @@ def terms(state: dict[str, Tensor], options: dict[str, Any], x: Tensor, product:
             if options.get("separable"):
                 mixing = state[f"{name}.0.weight"].chunk(degree)[k]
                 weight = kernel(state, f"{name}.1").chunk(degree)[k]
-                found.append(product(F.conv2d(power, mixing), weight, len(weight)))
+                found.append(product(F.conv2d(power, mixing), weight, len(weight), k, degree))
             else:
-                found.append(product(power, kernel(state, name).chunk(degree)[k], 1))
+                found.append(product(power, kernel(state, name).chunk(degree)[k], 1, k, degree))
         both.append(found)
     return quotient(*both, state["w0"][:, None, None], options["paon_type"])
 
@@ -175,7 +178,7 @@ def shifted(state: dict[str, Tensor], options: dict[str, Any], x: Tensor) -> Ten
 
 
 def conv2d(state: dict[str, Tensor], options: dict[str, Any], x: Tensor) -> Tensor:
-    def product(x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    def product(x: Tensor, weight: Tensor, groups: int, *degree: int) -> Tensor:
         wide = padded(x, border(options), options["conv_padding_mode"])
         return F.conv2d(wide, weight, stride=options.get("stride", 1), groups=groups)
 
@@ -183,7 +186,7 @@ def conv2d(state: dict[str, Tensor], options: dict[str, Any], x: Tensor) -> Tens
 
 
 def transposed(state: dict[str, Tensor], options: dict[str, Any], x: Tensor) -> Tensor:
-    def product(x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    def product(x: Tensor, weight: Tensor, groups: int, *degree: int) -> Tensor:
         sizes = (options.get("stride", 1), border(options), options["output_padding"])
         return F.conv_transpose2d(x, weight, None, *sizes, groups)
 
@@ -207,10 +210,15 @@ def deform(state: dict[str, Tensor], options: dict[str, Any], x: Tensor) -> Tens
     limited = limited.round() if options["bias_round"] else limited
     if not options.get("full_deform", True):
         limited = limited.repeat_interleave(k * k, 1)
+    pairs = options["in_ch"] if options.get("channelwise") else 1
+    of_pairs = limited.unflatten(1, (pairs, 2 * k * k))
 
-    def product(x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    def product(x: Tensor, weight: Tensor, groups: int, degree: int, degrees: int) -> Tensor:
         mode = options["conv_padding_mode"]
         wide = padded(x, k // 2, "zeros" if mode == "constant" else mode)
-        return deform_conv2d(wide, limited, weight, stride=stride)
+        channels = x.shape[1]
+        each = degrees * channels // pairs
+        dealt = [(degree * channels + channel) // each for channel in range(channels)]
+        return deform_conv2d(wide, of_pairs[:, dealt].flatten(1, 2), weight, stride=stride)
 
     return terms(state, options, x, product)

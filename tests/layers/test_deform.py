@@ -17,7 +17,6 @@ from paoncodec.layers import base as base_module
 from paoncodec.layers import deform as deform_module
 
 KINDS: tuple[Kind, ...] = ("smooth", "absolute", "vanilla")
-KERNEL = 3
 
 
 @pytest.fixture(autouse=True)
@@ -67,19 +66,21 @@ def offsets(layer: PaLaDeformConv2d, spec: ElementShift, x: np.ndarray) -> np.nd
     """(C, k, k, 2, H', W') of one image (C, H, W), from the paper's formula."""
     channels, *size = x.shape
     weight, bias = (p.detach().numpy() for p in layer.shifter.predict.parameters())
-    reach, step = spec.kernel_size // 2, layer.stride
-    wide = np.pad(x, ((0, 0), (reach, reach), (reach, reach)), mode="edge")
+    reach, step, kernel = spec.kernel_size // 2, layer.stride, layer.kernel_size
+    wide = np.pad(x, ((0, 0), (reach, reach + 1), (reach, reach + 1)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(wide, weight.shape[2:], axis=(1, 2))
-    raw = np.einsum("ocuv,cijuv->oij", weight, windows[:, ::step, ::step]) + bias[:, None, None]
+    last = [n + kernel // 2 * 2 - kernel for n in size]
+    windows = windows[:, : last[0] + 1 : step, : last[1] + 1 : step]
+    raw = np.einsum("ocuv,cijuv->oij", weight, windows) + bias[:, None, None]
     bound = spec.bound or max(size) / 4
-    side = 1 if spec.whole else KERNEL
+    side = 1 if spec.whole else kernel
     offset = (bound * np.tanh(raw / bound)).reshape(-1, side, side, 2, *raw.shape[1:])
-    for axis, last in enumerate(size):
+    for axis, end in enumerate(last):
         shape = [1, 1]
         shape[axis] = -1
-        centre = step * np.arange(raw.shape[1 + axis]).reshape(shape)
-        offset[:, :, :, axis] = (offset[:, :, :, axis] + centre).clip(0, last - 1) - centre
-    return np.broadcast_to(offset, (channels, KERNEL, KERNEL, 2, *raw.shape[1:]))
+        place = step * np.arange(raw.shape[1 + axis]).reshape(shape)
+        offset[:, :, :, axis] = (offset[:, :, :, axis] + place).clip(0, end) - place
+    return np.broadcast_to(offset, (channels, kernel, kernel, 2, *raw.shape[1:]))
 
 
 def seen(layer: PaLaDeformConv2d, spec: ElementShift, x: np.ndarray, power: int) -> np.ndarray:
@@ -88,7 +89,8 @@ def seen(layer: PaLaDeformConv2d, spec: ElementShift, x: np.ndarray, power: int)
     found = np.empty((*where.shape[:3], *where.shape[4:]))
     for c, u, v, i, j in np.ndindex(found.shape):
         dy, dx = where[c, u, v, :, i, j]
-        row, column = layer.stride * i + u - 1 + dy, layer.stride * j + v - 1 + dx
+        reach = layer.kernel_size // 2
+        row, column = layer.stride * i + u - reach + dy, layer.stride * j + v - reach + dx
         found[c, u, v, i, j] = sample(x[c] ** power, row, column)
     return found
 
@@ -101,18 +103,25 @@ SPECS = [
 ]
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=repr)
+EVEN = ElementShift(kernel_size=2, bound=1.5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "kernel"),
+    [*((spec, 3) for spec in SPECS), (EVEN, 3), (EVEN, 2), (SPECS[0], 4), (SPECS[2], 2)],
+    ids=repr,
+)
 @pytest.mark.parametrize(("stride", "groups"), [(1, 1), (2, 2)])
 def test_every_tap_looks_where_the_formula_says(
-    spec: ElementShift, stride: int, groups: int
+    spec: ElementShift, kernel: int, stride: int, groups: int
 ) -> None:
-    layer = PaLaDeformConv2d(2, 4, KERNEL, stride, groups, degrees=(2, 1), shift=spec).double()
+    layer = PaLaDeformConv2d(2, 4, kernel, stride, groups, degrees=(2, 1), shift=spec).double()
     randomised(layer, 0.5)
     x = np.random.default_rng(0).normal(size=(2, 5, 6))
     assert np.abs(offsets(layer, spec, x)).max() > 1
 
     def term(weight: Tensor, power: int) -> np.ndarray:
-        by_group = weight.detach().numpy().reshape(groups, 4 // groups, -1, KERNEL, KERNEL)
+        by_group = weight.detach().numpy().reshape(groups, 4 // groups, -1, kernel, kernel)
         taps = seen(layer, spec, x, power)
         taps = taps.reshape(groups, 2 // groups, *taps.shape[1:])
         return np.einsum("gocuv,gcuvij->goij", by_group, taps).reshape(4, *taps.shape[4:])
@@ -136,6 +145,39 @@ def test_without_offsets_it_is_the_plain_layer(
     layer = PaLaDeformConv2d(4, 6, 3, stride, groups, degrees=degrees, kind=kind).double()
     x = torch.randn(2, 4, 5, 6, dtype=torch.float64)
     torch.testing.assert_close(layer(x), plain_of(layer)(x))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel", [1, 2, 4])
+@pytest.mark.parametrize("offset_kernel", [1, 2, 3])
+def test_kernels_of_any_size(kernel: int, offset_kernel: int, stride: int) -> None:
+    layer = PaLaDeformConv2d(2, 3, kernel, stride, shift=ElementShift(offset_kernel))
+    for size in [(5, 6), (1, 2), (7, 7)]:
+        x = torch.randn(1, 2, *size)
+        torch.testing.assert_close(layer(x), plain_of(layer)(x))
+
+
+@pytest.mark.parametrize(("side", "stride", "groups"), [(3, 1, 1), (2, 2, 2)])
+def test_offsets_of_outputs_are_torchvisions_output_by_output(
+    side: int, stride: int, groups: int
+) -> None:
+    x = torch.randn(2, 4, 6, 7, dtype=torch.float64)
+    weight = torch.randn(6, 4 // groups, side, side, dtype=torch.float64)
+    places = [(n - side) // stride + 1 for n in x.shape[2:]]
+    offset = 2 * torch.randn(2, 3 * 2 * side**2, *places, dtype=torch.float64)
+    leaves = [leaf.requires_grad_() for leaf in (x, offset, weight)]
+    ours = deform_module._mixed_and_moved(*leaves, stride, groups)
+    blocks = offset.chunk(3, dim=1)
+    every = [torchvision.ops.deform_conv2d(x, block, weight, stride=stride) for block in blocks]
+    theirs = torch.cat([y[:, 2 * i : 2 * i + 2] for i, y in enumerate(every)], dim=1)
+    torch.testing.assert_close(ours, theirs)
+    pull = torch.randn_like(ours)
+    for mine, wanted in zip(
+        torch.autograd.grad(ours, leaves, pull),
+        torch.autograd.grad(theirs, leaves, pull),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, wanted)
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "circular"])
@@ -171,16 +213,17 @@ def test_a_given_bound_holds_for_any_size() -> None:
     assert other.shifter.bound == 2
 
 
+@pytest.mark.parametrize("kernel", [3, 2])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("offset", [-1e9, -0.7, 0.7, 1e9])
-def test_no_offset_brings_in_zeros(offset: float, stride: int) -> None:
+def test_no_offset_brings_in_zeros(offset: float, stride: int, kernel: int) -> None:
     """A sum over what the taps see of a picture of ones is the number of taps."""
-    layer = PaLaDeformConv2d(1, 1, 3, stride, degrees=(1, 0))
+    layer = PaLaDeformConv2d(1, 1, kernel, stride, degrees=(1, 0))
     nn.init.ones_(layer.numerator)
     nn.init.zeros_(layer.bias)
     nn.init.constant_(layer.shifter.predict.bias, offset)
     y = layer(torch.ones(1, 1, 6, 7))
-    torch.testing.assert_close(y, torch.full_like(y, 9.0))
+    torch.testing.assert_close(y, torch.full_like(y, kernel**2))
 
 
 def test_positions_that_are_not_numbers_do_no_harm() -> None:
@@ -202,10 +245,11 @@ def test_rounded_offsets_copy_pixels_and_learn(whole: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("degrees", "spec"), [((1, 1), spec) for spec in SPECS] + [((2, 1), SPECS[0])]
+    ("degrees", "spec", "kernel"),
+    [*(((1, 1), spec, 3) for spec in SPECS), ((2, 1), SPECS[0], 3), ((1, 1), SPECS[0], 2)],
 )
-def test_gradients(degrees: tuple[int, int], spec: ElementShift) -> None:
-    layer = randomised(PaLaDeformConv2d(2, 2, 3, 2, degrees=degrees, shift=spec)).double()
+def test_gradients(degrees: tuple[int, int], spec: ElementShift, kernel: int) -> None:
+    layer = randomised(PaLaDeformConv2d(2, 2, kernel, 2, degrees=degrees, shift=spec)).double()
     x = torch.randn(2, 2, 4, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, *_: layer(x), (x, *layer.parameters()))
 
@@ -335,14 +379,13 @@ def test_the_state_dict_is_a_contract() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: PaLaDeformConv2d(4, 6, 4), "kernel_size 4: must be odd"),
-        (lambda: PaLaDeformConv2d(4, 6, -1), "kernel_size -1: must be odd"),
+        (lambda: PaLaDeformConv2d(4, 6, 0), "kernel_size 0: must be >= 1"),
         (lambda: PaLaDeformConv2d(4, 6, 3, 0), "stride 0: must be >= 1"),
         (lambda: PaLaDeformConv2d(4, 6, 3, groups=4), "groups 4: must divide"),
         (lambda: PaLaDeformConv2d(4, 6, 3, shift="all"), "'all': expected ElementShift"),
         (lambda: PaLaDeformConv2d(4, 6, 3, padding_mode="x"), "'x': choose one of replicate"),
         (lambda: PaLaDeformConv2d(4, 6, 3)(torch.zeros(4, 8, 8)), r"expected .*x\[None\]"),
-        (lambda: ElementShift(2), "kernel_size 2: must be odd"),
+        (lambda: ElementShift(0), "kernel_size 0: must be >= 1"),
         (lambda: ElementShift(bound=-1.0), "bound -1.0: must be >= 0"),
         (lambda: ElementShift(bound=float("nan")), "bound nan: must be >= 0"),
         (lambda: ElementShift(padding_mode="border"), "'border': choose one of replicate"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from paoncodec.errors import WeightsError
 from paoncodec.layers import published
@@ -48,16 +49,19 @@ SHIFTS = [
 ]
 
 
-def compare(name: str, scale: float = 1.0, **chosen: Any) -> None:
-    """The loaded layer's output against the stand-in's; ``scale``: of what makes the shifts."""
+def scaled_state(name: str, options: dict[str, Any], scale: float) -> dict[str, Tensor]:
+    """Random tensors, ``scale`` times those that make the shifts."""
+    state = standin.random_state(name, options)
+    return {key: scale * v if key.startswith("shifter.") else v for key, v in state.items()}
+
+
+def compare(name: str, scale: float = 1.0, size: tuple[int, int] = (7, 8), **chosen: Any) -> None:
+    """The loaded layer's output against the stand-in's, for a map of ``size``."""
     load, formula, defaults = LOADERS[name]
     options = {**defaults, **chosen}
-    state = standin.random_state(name, options)
-    for key in state:
-        if key.startswith("shifter."):
-            state[key] *= scale
+    state = scaled_state(name, options, scale)
     channels = options["in_ch"]
-    x = torch.randn(1, channels, 7, 8, generator=torch.Generator().manual_seed(1)).double()
+    x = torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(1)).double()
     x = x[0, :, 0, :4] if name == "linear" else x
     layer = load(state, **options)
     expected = formula(state, options, x)
@@ -132,6 +136,57 @@ def test_offsets_of_each_channel_where_there_is_one(separable: bool) -> None:
     compare("deform", 5.0, in_ch=1, channelwise=True, degrees=(2, 1), separable=separable)
 
 
+@pytest.mark.parametrize("paon_type", ["a", "s"])
+@pytest.mark.parametrize("degrees", [(2, 1), (1, 2), (2, 2), (3, 2), (0, 2)])
+def test_offsets_are_dealt_out_among_the_powers(degrees, paon_type: str) -> None:
+    options = {"channelwise": True, "degrees": degrees, "paon_type": paon_type}
+    compare("deform", 5.0, stride=2, offset_kernel=3, **options)
+    compare("deform", 5.0, full_deform=False, wnorm=True, in_ch=3, **options)
+
+
+@pytest.mark.parametrize(
+    ("in_ch", "out_ch", "degrees"),
+    [(4, 4, (1, 1)), (4, 4, (3, 2)), (2, 6, (2, 1)), (3, 3, (2, 0)), (4, 2, (2, 2))],
+)
+def test_offsets_are_dealt_out_among_the_mixtures(in_ch: int, out_ch: int, degrees) -> None:
+    sizes = {"in_ch": in_ch, "out_ch": out_ch, "degrees": degrees, "paon_type": "a"}
+    options = {**sizes, "channelwise": True, "separable": True}
+    compare("deform", 5.0, **options)
+    compare("deform", 5.0, (8, 9), full_deform=False, wnorm=True, stride=2, **options)
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "offset_kernel", "stride", "size"),
+    [
+        (2, 2, 1, (7, 8)),
+        (4, 2, 2, (7, 8)),
+        (4, 3, 2, (7, 9)),
+        (2, 1, 3, (7, 8)),
+        (3, 2, 2, (7, 9)),
+        (5, 4, 2, (7, 9)),
+    ],
+)
+def test_even_kernels_of_the_deformable_layer(kernel_size, offset_kernel, stride, size) -> None:
+    kernels = {"kernel_size": kernel_size, "offset_kernel": offset_kernel, "stride": stride}
+    for mode, border in [("replicate", "circular"), ("constant", "reflect")]:
+        modes = {"conv_padding_mode": mode, "shift_padding_mode": border}
+        compare("deform", 5.0, size, **kernels, **modes)
+        compare("deform", 5.0, size, degrees=(2, 1), channelwise=True, **kernels, **modes)
+        mixed = {"out_ch": 2, "channelwise": True, "separable": True, "in_ch": 2}
+        compare("deform", 5.0, size, **kernels, **modes, **mixed)
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_gradients_where_offsets_are_dealt_out(separable: bool) -> None:
+    chosen = {"in_ch": 2, "out_ch": 2, "kernel_size": 2, "stride": 2}
+    options = {**standin.DEFORM, **chosen, "degrees": (2, 1), "channelwise": True}
+    options["separable"] = separable
+    layer = published.load_deform_conv2d(scaled_state("deform", options, 2.0), **options)
+    x = torch.randn(1, 2, 2, 3, generator=torch.Generator().manual_seed(1)).double()
+    leaves = (x.requires_grad_(), *layer.parameters())
+    assert torch.autograd.gradcheck(lambda x, *_: layer(x), leaves, fast_mode=True)
+
+
 @pytest.mark.parametrize("bias_range", [-1, 0, 2])
 def test_the_bound_of_the_offsets(bias_range: int) -> None:
     compare("deform", scale=20.0, bias_range=bias_range)
@@ -186,10 +241,7 @@ def test_state_dicts_of_other_layers_are_refused(name, options, message) -> None
         ("conv", {"bias_range": 0, "shift_padding_mode": "same"}, "'same': choose one of zeros, b"),
         ("conv", {"conv_padding_mode": "same"}, "padding_mode 'same': choose one of replicate"),
         ("transposed", {"conv_padding_mode": "replicate"}, "'replicate': choose one of zeros"),
-        ("deform", {"channelwise": True, "degrees": (2, 1)}, "channelwise: loads only with"),
-        ("deform", {"channelwise": True, "separable": True}, "channelwise: loads only with"),
-        ("deform", {"kernel_size": 2, "stride": 2}, "kernel_size 2: must be odd"),
-        ("deform", {"offset_kernel": 2, "stride": 2}, "offset_kernel 2: must be odd"),
+        ("deform", {"channelwise": True, "separable": True}, "in_ch 4 must divide 1·3 and 1·3"),
     ],
 )
 def test_unknown_options_are_refused(name, options, message) -> None:
