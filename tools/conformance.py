@@ -107,7 +107,7 @@ CASES: Mapping[str, Case] = {
     "mbt-2018-v1": Case("mbt-2018", (65, 100)),
     "elic-paon-v1": Case("elic-paon", (100, 130)),
     "elic-2022-v1": Case("elic-2022", (65, 100)),
-    "elic-paon-means-v1": Case("elic-paon-means", (65, 100)),
+    "elic-paon-means-v1": Case("elic-paon-means", (64, 65), channels=1),
     "mbt-paon-v2": Case("mbt-paon", (50, 70), alpha="disc", metadata=True),
     "mbt-paon-grey-16-v2": Case("mbt-paon", (33, 64), channels=1, depth=16, alpha="noise"),
     "mbt-2018-v2": Case("mbt-2018", (30, 65), depth=16),

@@ -48,7 +48,11 @@ def test_the_streams_reach_escapes_alphas_and_metadata(conformance: ModuleType) 
         ends = {
             name: np.abs(expected.arrays[name]).max() for name in {"y", "z"} & {*expected.arrays}
         }
-        assert ends == ({} if expected.facts["version"] == 3 else {"y": 4095, "z": 4095})
+        if ends and expected.arrays["y"].dtype == np.float32:  # a mean is half a step away at most
+            assert 4093.5 <= ends.pop("y") <= 4094.5
+            assert ends == {"z": 4095}
+        else:
+            assert ends == ({} if expected.facts["version"] == 3 else {"y": 4095, "z": 4095})
     for section in ("alpha", "samples"):
         holding = [data for data, _, has in streams if section in has.facts["sections"]]
         for chunk in (b"VP8L", b"IDAT"):
@@ -60,7 +64,8 @@ def test_the_streams_reach_escapes_alphas_and_metadata(conformance: ModuleType) 
 
 
 def test_they_take_little_room() -> None:
-    assert sum(path.stat().st_size for path in HERE.rglob("*") if path.is_file()) < 1.5e6
+    files = [path for folder in ("streams", "weights") for path in (HERE / folder).iterdir()]
+    assert 1e6 < sum(path.stat().st_size for path in files) < 1.5e6
 
 
 def test_each_says_why_it_was_made() -> None:
