@@ -273,8 +273,8 @@ def begun(path: Path | None, setting: Setting, trials: Sequence[str]) -> Found:
 
 
 def table(found: Found) -> str:
-    """The best first: figures are means over the seeds, and how far these are apart."""
-    head = ["recipe", "s a step", "steps", "runs", "loss", "apart", "bpp", "PSNR, dB"]
+    """The best first: figures are means over the runs, and how far apart their losses are."""
+    head = ["recipe", "s a step", "steps", "loss", "apart", "bpp", "PSNR, dB"]
     rows = []
     for trial in {outcome.trial: None for outcome in found.outcomes}:
         runs = [outcome for outcome in found.outcomes if outcome.trial == trial]
@@ -283,7 +283,8 @@ def table(found: Found) -> str:
         seconds = ", ".join(f"{each:.2f}" for each in found.seconds[trial])
         means = [fmean(getattr(run, name) for run in runs) for name in ("loss", "bpp", "psnr")]
         loss, bpp, psnr = means
-        cells = [trial, seconds, str(runs[0].steps), str(len(runs)), f"{loss:.3f}", apart]
+        steps = ", ".join(str(run.steps) for run in runs)
+        cells = [trial, seconds, steps, f"{loss:.3f}", apart]
         rows.append((loss, [*cells, f"{bpp:.3f}", f"{psnr:.2f}"]))
     return markdown_table(head, [cells for _, cells in sorted(rows)])
 

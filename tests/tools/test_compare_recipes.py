@@ -109,7 +109,7 @@ def test_runs_of_a_file_stay_unless_they_are_of_another_setting(
     assert both["runs"][:2] == first["runs"]
     assert [run["trial"] for run in both["runs"][2:]] == ["random start"]
     one, two = (run["loss"] for run in first["runs"])
-    cells = f"| 2 | {(one + two) / 2:.3f} | {abs(one - two):.3f} |"
+    cells = f"| 3, 3 | {(one + two) / 2:.3f} | {abs(one - two):.3f} |"
     assert cells in capsys.readouterr().out
     with pytest.raises(UsageError, match="runs of"):
         compare_recipes.main([*words, "--lmbda", "0.05"])
