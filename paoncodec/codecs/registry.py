@@ -152,7 +152,8 @@ def _of_checkpoint(
         about["arch"] = _FORMS[arch]
         if isinstance(like, ARCHITECTURES[about["arch"]]):
             config = like.config.to_json()
-            options = {k: config[k] for k in ("shift", "attention", "padding") if k in config}
+            names = ("shift", "attention", "padding", "rounding")
+            options = {k: config[k] for k in names if k in config}
         return from_compressai(theirs, **options), about
 
 
@@ -164,8 +165,8 @@ def load_start(
     Args:
         path: of a weights file, or a checkpoint of one of our architectures or of CompressAI's
             mbt2018 and elic2022-official.
-        like: one of the architecture that CompressAI's model becomes, whose shift, attention and
-            padding it is to have; default those of :func:`.from_compressai`.
+        like: one of the architecture that CompressAI's model becomes, whose shift, attention,
+            padding and rounding it is to have; default those of :func:`.from_compressai`.
 
     Returns:
         The model, and its metadata: ``arch`` and, where it is known, ``lmbda``.
@@ -215,13 +216,11 @@ def weights_start(
     given, wanted = dict(donor.named_parameters()), dict(model.named_parameters())
     if donor.gain is None:
         wanted = {name: p for name, p in wanted.items() if not name.startswith("gain.")}
-    for name in sorted(given.keys() | wanted.keys()):
-        has, takes = (_shape_of(parameters.get(name)) for parameters in (given, wanted))
-        if has != takes:
-            raise UsageError(
-                f"{os.fspath(path)}: weights of a model with other sizes or options: {name} is "
-                f"{has} there and {takes} in the one to start; choose others"
-            )
+    shapes = ({k: _shape_of(p) for k, p in each.items()} for each in (given, wanted))
+    _require_same(path, *shapes)
+    # Shapes do not tell all: not what is padded with, or how y is rounded.
+    options = (model.config.to_json() | {"variable_rate": None} for model in (donor, model))
+    _require_same(path, *options)
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(given[name])
@@ -240,5 +239,17 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         raise WeightsError(f"{os.fspath(path)}: cannot be read ({error.strerror})") from error
 
 
-def _shape_of(tensor: Tensor | None) -> str:
-    return "missing" if tensor is None else "x".join(map(str, tensor.shape)) or "a number"
+def _require_same(
+    path: str | os.PathLike[str], given: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+    for name in sorted(given.keys() | wanted.keys()):
+        has, takes = (each.get(name, "missing") for each in (given, wanted))
+        if has != takes:
+            raise UsageError(
+                f"{os.fspath(path)}: weights of a model with other sizes or options: {name} is "
+                f"{has} there and {takes} in the one to start; choose others"
+            )
+
+
+def _shape_of(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"

@@ -12,7 +12,7 @@ from compressai.models import CompressionModel
 from compressai.models.base import get_scale_table
 from torch import Tensor
 
-from paoncodec.coding.exact_codec import ExactCodec, require_finite
+from paoncodec.coding.exact_codec import ExactCodec, require_finite, require_whole
 from paoncodec.entropy import Tails
 from paoncodec.errors import WeightsError
 from paoncodec.layers.rounding import rounded_through
@@ -47,7 +47,7 @@ class TrainableCodec(ExactCodec, CompressionModel):
     def forward(self, x: Tensor, quality: float | Tensor | None = None) -> dict[str, Any]:
         y = self.analysis(x, quality)
         if self.as_coded and len(self.y_tables) and not self.training:
-            return self._as_coded(y, quality)
+            return self._as_coded(x, y, quality)
         y_hat, scales, means, z_likelihoods = self._predicted(y)
         prior = self.gaussian_conditional
         with torch.autocast(x.device.type, enabled=False):
@@ -62,9 +62,11 @@ class TrainableCodec(ExactCodec, CompressionModel):
         }
 
     @torch.no_grad()
-    def _as_coded(self, y: Tensor, quality: float | Tensor | None) -> dict[str, Any]:
+    def _as_coded(self, x: Tensor, y: Tensor, quality: float | Tensor | None) -> dict[str, Any]:
         """What :meth:`forward` returns, of the exact entropy model."""
-        coded = [self.exact().rounded(*latents) for latents in zip(y, self.h_a(y), strict=True)]
+        z = self.h_a(y)
+        require_whole(x, y, z)
+        coded = [self.exact().rounded(*latents) for latents in zip(y, z, strict=True)]
         y_hat = torch.stack([latents for latents, _ in coded]).to(y)
         likelihoods = {
             part: torch.from_numpy(np.exp2([-bits[part] for _, bits in coded])).float().to(y.device)

@@ -39,6 +39,17 @@ def require_finite(tensors: Mapping[str, Tensor]) -> None:
         )
 
 
+def require_whole(x: Tensor, y: Tensor, z: Tensor) -> None:
+    """Refuses pictures x (..., H, W) that cannot be halved often enough.
+
+    Raises:
+        ValueError: the sides of y (B, M, H', W') are not four times those of z.
+    """
+    if y.shape[2:] != tuple(4 * side for side in z.shape[2:]):
+        height, width = x.shape[-2:]
+        raise ValueError(f"a picture of {width}x{height}: pad its sides to multiples of 64")
+
+
 def in_range(x_hat: Tensor) -> Tensor:
     """A picture that g_s made, in [0, 1].
 
@@ -386,9 +397,7 @@ class ExactCodec(nn.Module):
         """y and z of one image (3, H, W), by itself: in a batch, roundings could differ."""
         y = self.analysis(image[None], quality)
         z = self.h_a(y)
-        if y.shape[2:] != tuple(4 * side for side in z.shape[2:]):
-            height, width = image.shape[1:]
-            raise ValueError(f"a picture of {width}x{height}: pad its sides to multiples of 64")
+        require_whole(image, y, z)
         return y[0], z[0]
 
     @classmethod

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str]) -> None:
 
     Raises:
         WeightsError: a checkpoint cannot be loaded, or is not of the architecture.
+        ValueError: a picture whose sides the model cannot halve often enough.
     """
     add_to_zoo()
     from compressai.utils.eval_model import __main__ as eval_model
@@ -78,6 +79,6 @@ def _check(architecture: str, path: str) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except PaonError as error:
+    except (PaonError, ValueError) as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        sys.exit(getattr(error, "exit_code", 2))

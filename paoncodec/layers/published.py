@@ -313,15 +313,10 @@ def _polynomials(layer: PaLa) -> list[tuple[nn.Parameter, str]]:
 def _fill_shifter(shifter: nn.Module, tensors: _Tensors, learns: bool) -> None:
     if isinstance(shifter, nn.Identity):
         return
-    names = {
-        "predict.weight": "1.weight",
-        "predict.bias": "1.bias",
-        "activation.weight": "2.weight",
-    }
     parameters = dict(shifter.named_parameters())
     if "shift" not in parameters:
         for name, parameter in parameters.items():
-            there = f"shifter.center_bias.{names[name]}"
+            there = f"shifter.center_bias.{_PREDICTED[name]}"
             _fill(parameter, tensors.take(there), there)
         return
     moves = tensors.take("shifter.center_bias")

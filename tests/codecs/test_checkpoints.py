@@ -165,6 +165,17 @@ def test_a_start_has_the_shift_of_the_model_it_is_for(options: dict, tmp_path: P
         weights_start(ELICPaon(**ELIC), "elic-paon", tmp_path / "x.pth.tar")
 
 
+@pytest.mark.parametrize("option", [{"rounding": "means"}, {"padding": "zeros"}], ids=str)
+def test_options_that_no_shape_tells_must_be_the_same(option: dict, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "weights.safetensors"
+    save_weights(ELICPaon(**ELIC, **option), path, "elic-paon", {"lmbda": "0.013"})
+    weights_start(ELICPaon(**ELIC, **option, variable_rate=True), "elic-paon", path)
+    [(name, value)] = option.items()
+    with pytest.raises(UsageError, match=f"other sizes or options: {name} is {value} there"):
+        weights_start(ELICPaon(**ELIC), "elic-paon", path)
+
+
 class Hostile:
     """Makes a folder when it is unpickled."""
 

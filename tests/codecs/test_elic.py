@@ -334,6 +334,8 @@ def test_forward_as_coded(rounding: str) -> None:
         for part, each in spent.items():
             found = -out["likelihoods"][part][i].log2().sum(dim=0)
             torch.testing.assert_close(found, torch.from_numpy(each).float(), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="100x128: pad its sides to multiples of 64"):
+        net(picture(128, 112)[..., :100])
     net.as_coded = False
     assert not torch.equal(net(x)["likelihoods"]["y"], out["likelihoods"]["y"])
 
