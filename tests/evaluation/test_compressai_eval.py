@@ -53,6 +53,13 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     return path
 
 
+@pytest.fixture(scope="module")
+def measured(checkpoint: Path, folder: Path) -> dict[str, Any]:
+    """What `paoncodec eval` finds of the checkpoint."""
+    images = {path.name: path for path in sorted(folder.glob("*.png"))}
+    return evaluate(images, settings_of([PaonCoder(str(checkpoint))]), Options())
+
+
 def words(checkpoint: Path, folder: Path, *options: str) -> list[str]:
     arch = checkpoint.name.removesuffix(".pth.tar")
     return ["checkpoint", str(folder), "-a", arch, "-p", str(checkpoint), *options]
@@ -80,18 +87,16 @@ def own_zoo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("own_zoo")
 @pytest.mark.filterwarnings("ignore")  # of what CompressAI imports, and that tables are made
 def test_real_files_have_the_same_bits_and_pictures(
-    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, folder: Path, measured: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = {path.name: path for path in sorted(folder.glob("*.png"))}
-    result = evaluate(images, settings_of([PaonCoder(str(checkpoint))]), Options())
-    ours = {key: values[0] for key, values in result["results"].items()}
+    ours = {key: values[0] for key, values in measured["results"].items()}
     compressai_eval.main(words(checkpoint, folder))
     expected = figures(capsys.readouterr().out)
     assert expected["bpp"] > 0.05
     assert ours["payload-bpp"] == pytest.approx(expected["bpp"], abs=1e-9)
     assert ours["psnr-rgb"] == pytest.approx(expected["psnr-rgb"], abs=1e-4)
     assert ours["ms-ssim-rgb"] == pytest.approx(expected["ms-ssim-rgb"], abs=1e-6)
-    pixels = sum(row["width"] * row["height"] for row in result["images"]) / 2
+    pixels = sum(row["width"] * row["height"] for row in measured["images"]) / 2
     assert 0 < ours["bpp"] - expected["bpp"] < 8 * 80 / pixels
 
 
@@ -99,11 +104,9 @@ def test_real_files_have_the_same_bits_and_pictures(
 @pytest.mark.filterwarnings("ignore")  # of what CompressAI imports
 @torch.no_grad()
 def test_estimates_are_ours(
-    checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, folder: Path, measured: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = {path.name: path for path in sorted(folder.glob("*.png"))}
-    result = evaluate(images, settings_of([PaonCoder(str(checkpoint))]), Options())
-    ours = {key: values[0] for key, values in result["results"].items()}
+    ours = {key: values[0] for key, values in measured["results"].items()}
     compressai_eval.main(words(checkpoint, folder, "--entropy-estimation"))
     found = figures(capsys.readouterr().out)
     assert found["bpp"] == pytest.approx(ours["estimated-bpp"], rel=1e-5)
