@@ -22,7 +22,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import count, product
+from itertools import count, product, tee
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -170,8 +170,8 @@ class Stepper:
         task.start()
         size = task.config.batch_size
         self._learner = Learner(task, Processes())
-        self._numbers = (range(n, n + size) for n in count(0, size))
-        self._batches = load(task.data(), (range(n, n + size) for n in count(0, size)), workers=0)
+        self._numbers, numbers = tee(range(n, n + size) for n in count(0, size))
+        self._batches = load(task.data(), numbers, workers=0)
 
     def step(self) -> float:
         """Takes the next one, and returns its processor seconds."""
@@ -186,16 +186,27 @@ def work_of(changes: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted((k, v) for k, v in changes.items() if k not in _FREE))
 
 
-def step_seconds(trials: Sequence[str], setting: Setting) -> dict[str, list[float]]:
-    """The median of a step, for each part of each trial; all that differ in work take turns."""
-    kinds = {work_of(changes): changes for trial in trials for changes in TRIALS[trial]}
-    steppers = {
-        kind: Stepper(task_of(changes, setting.recipe(changes, 1)))
-        for kind, changes in kinds.items()
+def step_seconds(
+    trials: Sequence[str], setting: Setting, known: Mapping[str, Sequence[float]]
+) -> dict[str, list[float]]:
+    """The median of a step, for each part of each trial; all that differ in work take turns.
+
+    Args:
+        trials: whose steps are to be timed.
+        setting: of all of them.
+        known: times of other trials, which hold for the same work.
+    """
+    times = {
+        work_of(changes): each
+        for trial, seconds in known.items()
+        for changes, each in zip(TRIALS[trial], seconds, strict=True)
     }
-    rounds = [[stepper.step() for stepper in steppers.values()] for _ in range(2 + _TURNS)]
-    medians = dict(zip(steppers, map(median, zip(*rounds[2:], strict=True)), strict=True))
-    return {trial: [medians[work_of(changes)] for changes in TRIALS[trial]] for trial in trials}
+    parts = [changes for trial in trials for changes in TRIALS[trial]]
+    kinds = {work_of(changes): changes for changes in parts if work_of(changes) not in times}
+    steppers = [Stepper(task_of(part, setting.recipe(part, 1))) for part in kinds.values()]
+    rounds = [[stepper.step() for stepper in steppers] for _ in range(2 + _TURNS)]
+    times.update(zip(kinds, map(median, zip(*rounds[2:], strict=True)), strict=True))
+    return {trial: [times[work_of(changes)] for changes in TRIALS[trial]] for trial in trials}
 
 
 def validation_of(folder: Path) -> Mapping[str, float]:
@@ -268,7 +279,7 @@ def begun(path: Path | None, setting: Setting, trials: Sequence[str]) -> Found:
         if found.setting != setting.to_json():
             raise UsageError(f"{path}: runs of {found.setting}, not {setting.to_json()}")
     if new := [trial for trial in trials if trial not in found.seconds]:
-        found.seconds.update(step_seconds(new, setting))
+        found.seconds.update(step_seconds(new, setting, found.seconds))
     return found
 
 

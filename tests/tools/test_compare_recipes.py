@@ -44,7 +44,7 @@ def test_every_trial_is_a_recipe(compare_recipes):
 
 @pytest.fixture
 def each_step_takes_a_second(monkeypatch, compare_recipes):
-    def step_seconds(trials, setting):
+    def step_seconds(trials, setting, known):
         return {trial: [1.0 for _ in compare_recipes.TRIALS[trial]] for trial in trials}
 
     monkeypatch.setattr(compare_recipes, "step_seconds", step_seconds)
@@ -83,7 +83,7 @@ def test_steps_are_timed_in_turns(compare_recipes, pictures, monkeypatch):
     monkeypatch.setattr(compare_recipes, "_TURNS", 1)
     setting = compare_recipes.Setting(0.013, str(pictures), 5, None)
     trials = ["landed", "crops of 128 first, then of 256"]
-    found = compare_recipes.step_seconds(trials, setting)
+    found = compare_recipes.step_seconds(trials, setting, {})
     assert {trial: len(seconds) for trial, seconds in found.items()} == dict(
         zip(trials, (1, 2), strict=True)
     )
@@ -91,6 +91,9 @@ def test_steps_are_timed_in_turns(compare_recipes, pictures, monkeypatch):
     assert found[trials[0]] == found[trials[1]][1:]  # the same work
     assert len(taken) == 6
     assert taken[:2] == taken[2:4] == taken[4:]
+    again = compare_recipes.step_seconds(["learning rates doubled"], setting, found)
+    assert again == {"learning rates doubled": found["landed"]}
+    assert len(taken) == 6
 
 
 @pytest.mark.usefixtures("small_network", "each_step_takes_a_second")
