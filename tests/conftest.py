@@ -36,6 +36,18 @@ TINY = {
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _nothing_is_compiled() -> Iterator[None]:
+    """Compiling takes longer than any run here is; also in the processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_COMPILE_DISABLE", "1")
+        if "torch._dynamo" not in sys.modules:
+            yield
+            return
+        with sys.modules["torch._dynamo"].config.patch(disable=True):  # it has read the variable
+            yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _bfloat16_is_native() -> Iterator[None]:
     """What a run tells of must not depend on the processor that tests it."""
     from paoncodec.training import engine

@@ -5,15 +5,16 @@
 
 A step is forward, loss, backward, clipping and Adam. Beside the preset's MBT-Paon stands
 CompressAI's `JointAutoregressiveHierarchicalPriors`, with the same widths as ours (convolutions and
-GDN, its own masked convolution) and with the N and M that the preset names. Each is timed as the
-preset trains it and in float32, or in the one precision that is named. Medians of interleaved
-steps.
+GDN, its own masked convolution) and with the N and M that the preset names. Each is timed in the
+preset's precision, in bfloat16 and in float32, or in the one that is named. CompressAI's layers
+know nothing of bfloat16-gradients: they are in float32 then. In bfloat16 all of its network is, and
+of ours the transforms alone. Medians of interleaved steps.
 
 At the end stand the products of a step and how many a second that makes, all else that a step does
 included; beside them, those of large matrices.
 
-With --ways: MBT-Paon's step in parts, and as a whole beside other ways to compute it, parameters
-that lie channels last and `torch.compile`, which needs a C++ compiler.
+With --ways: MBT-Paon's step in parts, and as a whole beside other ways to compute it: with nothing
+compiled, and with all of the network compiled.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from paoncodec import codecs
 from paoncodec.codecs.recipe import CodecRecipe, presets
 from paoncodec.codecs.task import rate_distortion
+from paoncodec.layers.fused import fused_quotients
+from paoncodec.training.precision import PRECISIONS, in_precision
 
 #: Images a second of MBT-Paon over those of CompressAI's network of the same widths.
 BAR = 0.75
@@ -82,6 +85,7 @@ class TrainingStep:
         crops: (B, 3, H, W) in [0, 1].
         precision: of the networks.
         lmbda: of the loss.
+        compiles: whether quotients are compiled, as in training.
         forward: what computes the model's forward; None: the model.
     """
 
@@ -91,11 +95,13 @@ class TrainingStep:
         crops: Tensor,
         precision: str,
         lmbda: float,
+        compiles: bool = False,
         forward: Callable[[Tensor], Any] | None = None,
     ) -> None:
         self._parameters = [p for n, p in model.named_parameters() if not n.endswith(".quantiles")]
         self._optimizer = torch.optim.Adam(self._parameters, 1e-4, fused=True)
         self._crops, self._precision, self._lmbda = crops, precision, lmbda
+        self._compiles = compiles
         self._forward = model if forward is None else forward
 
     def __call__(self) -> None:
@@ -106,8 +112,7 @@ class TrainingStep:
     def forward(self) -> None:
         """The networks, and the loss."""
         self._optimizer.zero_grad()
-        dtype = getattr(torch, self._precision)
-        with torch.autocast("cpu", dtype, enabled=self._precision != "float32"):
+        with fused_quotients(self._compiles), in_precision(self._precision, "cpu"):
             out = self._forward(self._crops)
         widened = {name: p.float() for name, p in out["likelihoods"].items()}
         both = {"x_hat": out["x_hat"], "likelihoods": widened}
@@ -140,15 +145,12 @@ def ways(
 
     And, by name, why a way does not work: what torch compiles may fail as it runs.
     """
-    made = [codecs.build("mbt-paon", recipe.arch).train() for _ in range(3)]
-    plain, last, compiled = made
-    last = last.to(memory_format=torch.channels_last)
-    lying = crops.contiguous(memory_format=torch.channels_last)
-    lmbda = float(recipe.lmbda)
+    fused, plain, compiled = (codecs.build("mbt-paon", recipe.arch).train() for _ in range(3))
+    given = (crops, precision, float(recipe.lmbda))
     steps = {
-        "as it trains": TrainingStep(plain, crops, precision, lmbda),
-        "channels last": TrainingStep(last, lying, precision, lmbda),
-        "torch.compile": TrainingStep(compiled, crops, precision, lmbda, torch.compile(compiled)),
+        "as it trains": TrainingStep(fused, *given, recipe.train.compile),
+        "nothing compiled": TrainingStep(plain, *given),
+        "all compiled": TrainingStep(compiled, *given, forward=torch.compile(compiled)),
     }
     faults = {}
     for name, step in list(steps.items()):
@@ -169,7 +171,8 @@ def compare(
         for name, model in networks(recipe).items()
         for precision in precisions
     ]
-    steps = [TrainingStep(m.train(), crops, p, float(recipe.lmbda)) for _, p, m in cases]
+    compiles = recipe.train.compile
+    steps = [TrainingStep(m.train(), crops, p, float(recipe.lmbda), compiles) for _, p, m in cases]
     return [
         Timing(name, precision, sum(p.numel() for p in model.parameters()), seconds)
         for (name, precision, model), seconds in zip(cases, medians(steps, runs), strict=True)
@@ -205,17 +208,20 @@ def _print_products(
         counted = products(model, crops, lmbda)
         speed = counted / timing.seconds
         print(f"{timing.name}: {counted:.3g} GMAC a step, {speed:.3g} a second")
-    print(f"large matrices: {products_a_second(ours.precision, runs):.3g} GMAC a second")
+    for precision in ("bfloat16", "float32"):
+        speed = products_a_second(precision, runs)
+        print(f"large matrices, {precision}: {speed:.3g} GMAC a second")
 
 
 def _print_ways(recipe: CodecRecipe, crops: Tensor, precision: str, runs: int) -> None:
     model = codecs.build("mbt-paon", recipe.arch).train()
-    parts = parts_of(TrainingStep(model, crops, precision, float(recipe.lmbda)), runs)
+    step = TrainingStep(model, crops, precision, float(recipe.lmbda), recipe.train.compile)
+    parts = parts_of(step, runs)
     times, faults = ways(recipe, crops, precision, runs)
     for name, seconds in {**parts, **times}.items():
-        print(f"{name:<20} {precision:<9} {seconds:.3f} s")
+        print(f"{name:<20} {precision:<18} {seconds:.3f} s")
     for name, fault in faults.items():
-        print(f"{name:<20} {precision:<9} fails: {fault}")
+        print(f"{name:<20} {precision:<18} fails: {fault}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -226,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch-size", type=int, help="crops a step (default: the preset's)")
     parser.add_argument("--crop", type=int, help="side of the crops (default: the preset's)")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), help="this one alone")
+    parser.add_argument("--precision", choices=PRECISIONS, help="this one alone")
     parser.add_argument("--ways", action="store_true", help="MBT-Paon's step in detail instead")
     parser.add_argument("--runs", type=int, default=15, help="steps that are timed (%(default)s)")
     arguments = parser.parse_args(argv)
@@ -236,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     recipe = CodecRecipe.from_preset(arguments.preset, "mbt-paon", 0.013, ["crops"], **changes)
     loop = recipe.train
     crops = torch.rand(loop.batch_size, 3, loop.crop, loop.crop)
-    precisions = list(dict.fromkeys([loop.precision, "float32"]))
+    precisions = list(dict.fromkeys([loop.precision, "bfloat16", "float32"]))
     if arguments.precision:
         precisions = [arguments.precision]
     print(f"{loop.batch_size} crops of {loop.crop}x{loop.crop}, {arguments.threads} threads")
@@ -246,12 +252,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     timings = compare(recipe, crops, precisions, arguments.runs)
     for timing in timings:
         print(
-            f"{timing.name:<36} {timing.precision:<9} {timing.parameters / 1e6:6.2f} M "
+            f"{timing.name:<36} {timing.precision:<18} {timing.parameters / 1e6:6.2f} M "
             f"{loop.batch_size / timing.seconds:7.1f} images/s"
         )
-    ours, same = timings[0], timings[len(precisions)]
-    print(f"images/s over the same widths: {same.seconds / ours.seconds:.2f} (bar {BAR})")
-    _print_products(recipe, crops, arguments.runs, ours, same)
+    ours, same = timings[: len(precisions)], timings[len(precisions) : 2 * len(precisions)]
+    for one, other in zip(ours, same, strict=True):
+        ratio = other.seconds / one.seconds
+        print(f"images/s over the same widths, {one.precision}: {ratio:.2f} (bar {BAR})")
+    _print_products(recipe, crops, arguments.runs, ours[0], same[0])
 
 
 if __name__ == "__main__":

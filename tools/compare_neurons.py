@@ -38,6 +38,7 @@ from paoncodec.codecs.task import CodecTask
 from paoncodec.errors import UsageError
 from paoncodec.images.crops import find_images
 from paoncodec.training import RunDirectory, Trainer
+from paoncodec.training.precision import PRECISIONS
 
 PRESET = "small"
 LMBDA = 0.013
@@ -110,7 +111,8 @@ def step_seconds(recipes: Sequence[CodecRecipe], runs: int = 15) -> list[float]:
         loop = recipe.train
         crops = torch.rand(loop.batch_size, 3, loop.crop, loop.crop)
         model = codecs.build(recipe.arch_name, recipe.arch).train()
-        steps.append(TrainingStep(model, crops, loop.precision, float(recipe.lmbda)))
+        step = TrainingStep(model, crops, loop.precision, float(recipe.lmbda), loop.compile)
+        steps.append(step)
     return medians(steps, runs)
 
 
@@ -193,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--lmbda", type=float, default=LMBDA)
     parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), help="not the preset's")
+    parser.add_argument("--precision", choices=PRECISIONS, help="not the preset's")
     parser.add_argument("--threads", type=int, default=1, help="of torch while training")
     parser.add_argument("--only", action="append", choices=list(NETWORKS))
     parser.add_argument("--times", action="store_true", help="time steps in turns, train nothing")

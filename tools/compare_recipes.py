@@ -38,6 +38,7 @@ from paoncodec.errors import UsageError
 from paoncodec.training import RunDirectory, Trainer
 from paoncodec.training.learner import Learner
 from paoncodec.training.loading import load
+from paoncodec.training.precision import PRECISIONS
 from paoncodec.training.processes import Processes
 
 PRESET = "small"
@@ -308,9 +309,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--lmbda", type=float, default=0.013)
     parser.add_argument("--minutes", type=float, default=5.0, help="of processor time, each")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument(
-        "--precision", choices=("float32", "bfloat16"), help="in place of the preset's"
-    )
+    parser.add_argument("--precision", choices=PRECISIONS, help="in place of the preset's")
     parser.add_argument("--trial", action="append", choices=list(TRIALS), help="only this one")
     parser.add_argument("--json", type=Path, help="file to write what was found into")
     arguments = parser.parse_args(argv)

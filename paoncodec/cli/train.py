@@ -79,8 +79,11 @@ def _lmbda(text: str) -> float | tuple[float, ...] | str:
 @click.option("--seed", type=int, help="Of weights, noise, crops and their order.")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
+    type=click.Choice(["float32", "bfloat16-gradients", "bfloat16", "float16"]),
     help="Of the networks; that of the latents' distributions is float32.",
+)
+@click.option(
+    "--compile/--no-compile", default=None, help="Compile quotients of Padé layers, on a CPU."
 )
 @click.option("--workers", type=int, help="Processes that decode pictures.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")

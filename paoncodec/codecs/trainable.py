@@ -15,6 +15,7 @@ from torch import Tensor
 from paoncodec.coding.exact_codec import ExactCodec, require_finite, require_whole
 from paoncodec.entropy import Tails
 from paoncodec.errors import WeightsError
+from paoncodec.layers.convolutions import full_precision
 from paoncodec.layers.rounding import rounded_through
 
 #: How often a latent is taken to be coded by an escape, in training.
@@ -50,7 +51,7 @@ class TrainableCodec(ExactCodec, CompressionModel):
             return self._as_coded(x, y, quality)
         y_hat, scales, means, z_likelihoods = self._predicted(y)
         prior = self.gaussian_conditional
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device.type):
             coded = prior.quantize(y, "noise") if self.training else y_hat
             y_likelihoods = prior._likelihood(coded, scales, means)
             if self.training:
@@ -92,7 +93,7 @@ class TrainableCodec(ExactCodec, CompressionModel):
         Image Compression", 2020). A synthesis that only knows noise damps all of y for the sake of
         channels in which rounding leaves nothing.
         """
-        with torch.autocast(y.device.type, enabled=False):
+        with full_precision(y.device.type):
             z = self.h_a(y)
             z_hat, z_likelihoods = self.entropy_bottleneck(z)
             if self.training:

@@ -13,6 +13,7 @@ from paoncodec.coding.rate import GainUnit
 from paoncodec.entropy import Array, FrozenTables, GaussianTables, Select, Walk
 from paoncodec.errors import WeightsError
 from paoncodec.layers import NoShift, PredictedShift, ShiftSpec, StaticShift
+from paoncodec.layers.convolutions import full_values
 from paoncodec.tensors import name_of_not_finite
 
 if TYPE_CHECKING:
@@ -432,6 +433,6 @@ def _of_one_rate(y: Tensor, quality: float | Tensor | None) -> Tensor:
 
 
 def _unrounded(layers: nn.Module, x: Tensor) -> Tensor:
-    """The layers in their own precision, whatever autocast says."""
-    with torch.autocast(x.device.type, enabled=False):
+    """The layers' values in their own precision, whatever autocast says."""
+    with full_values(x.device.type):
         return layers(x.to(next(layers.parameters()).dtype))

@@ -230,11 +230,6 @@ def result_dtype(x: Tensor) -> torch.dtype:
     return x.dtype
 
 
-def channels_last(x: Tensor) -> bool:
-    """Whether (B, C, H, W) lies in memory so, and not as it is written."""
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-
-
 def require_at_least(least: int, **values: int) -> None:
     """Check arguments of a constructor.
 

@@ -19,10 +19,11 @@ from paoncodec.layers.base import (
     PaLa,
     becomes_half,
     by_images,
-    channels_last,
     require_at_least,
     require_groups,
 )
+from paoncodec.layers.convolutions import conv2d, conv_transpose2d
+from paoncodec.layers.layout import channels_last
 from paoncodec.layers.rational import Kind
 from paoncodec.layers.shift import (
     NoShift,
@@ -31,7 +32,6 @@ from paoncodec.layers.shift import (
     StaticShifter,
     build_shifter,
 )
-from paoncodec.layers.transposed import conv_transpose2d
 
 #: What a convolution sees outside the picture. The paper's is the first.
 PaddingMode = Literal["replicate", "zeros", "reflect", "circular"]
@@ -140,7 +140,7 @@ class PaLaConv2d(PaLa):
         return stack_convolution(weights, self.groups)
 
     def _product(self, x: Tensor, weight: Tensor, groups: int, *places: Tensor) -> Tensor:
-        return F.conv2d(x, weight, stride=self.stride, groups=groups)
+        return conv2d(x, weight, self.stride, groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C_out, H', W')."""
@@ -281,7 +281,9 @@ def pad(x: Tensor, border: int | tuple[int, int, int, int], mode: PaddingMode) -
     sides = border if isinstance(border, tuple) else (border,) * 4
     if not any(sides):
         return x
-    return F.pad(x, sides, mode="constant" if mode == "zeros" else mode)
+    # Autocast would pad in float32: as many conversions there and back.
+    with torch.autocast(x.device.type, enabled=False):
+        return F.pad(x, sides, mode="constant" if mode == "zeros" else mode)
 
 
 def require_padding_mode(mode: str, known: Sequence[str]) -> None:

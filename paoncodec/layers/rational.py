@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from paoncodec.layers import fused
 from paoncodec.layers.quotients import BACKWARD, FORWARD, Terms
 
 #: Values of a term that are worked on at a time.
@@ -107,6 +108,9 @@ class _Rational(torch.autograd.Function):
         # The gradient of a polynomial does not depend on its terms.
         ctx.save_for_backward(bias, *(stacks if spec.den else ()))
         ctx.spec, ctx.groups = spec, groups
+        ctx.fused = spec.den > 0 and fused.is_fused(stacks, groups)
+        if ctx.fused:
+            return fused.value(stacks, bias, spec)
         terms = _terms(stacks, spec, groups)
         # Not like a term: of a single image these have strides that torch does not take for
         # channels last.
@@ -132,6 +136,9 @@ class _Rational(torch.autograd.Function):
         spec, groups = ctx.spec, ctx.groups
         if not stacks:
             return _channel_sums(grad, bias), None, None, torch.cat([grad] * spec.num, dim=1)
+        if ctx.fused:
+            into, grad_bias = fused.slopes(grad, stacks, bias, spec)
+            return grad_bias, None, None, *into
         grad = grad.unflatten(1, (groups, -1))
         terms = _terms(stacks, spec, groups)
         into = [torch.empty_like(s) for s in stacks]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from paoncodec.layers.base import channels_last
+from paoncodec.layers.layout import channels_last
 from paoncodec.layers.rounding import rounded_through
 
 #: What a shift brings in from outside: the border pixel, zeros, or the picture mirrored about the

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from paoncodec.errors import UsageError
+from paoncodec.training.precision import PRECISIONS
 
 #: Settings of a :class:`TrainConfig` that a resumed run may change: they decide how long it goes on
 #: and how it is carried out, not what a step does (but ``steps`` stretches the schedule).
-RESUMABLE = frozenset({"steps", "accumulate", "workers", "checkpoint_minutes"})
+RESUMABLE = frozenset({"steps", "accumulate", "compile", "workers", "checkpoint_minutes"})
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,12 @@ class TrainConfig:
         clip: largest norm of the gradient.
         ema: decay of the exponential moving average of the weights, which it rises to, (1 + n) /
             (10 + n) after n updates; 0 keeps the last weights.
-        precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``; the latter two by autocast, and
-            float16 with a loss that is scaled.
+        precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``, the latter two by autocast, and
+            float16 with a loss that is scaled; or ``"bfloat16-gradients"``: float32, but on a CPU
+            the gradients of Padé layers' convolutions are products in bfloat16.
+        compile: whether the quotients of Padé layers are compiled on a CPU, where that can be
+            (:func:`paoncodec.layers.fused.fused_quotients`): some seconds at the start of every
+            process, and faster steps.
         seed: of weights, noise, crops and their order.
         validate_every: steps between validations.
         checkpoint_minutes: minutes between checkpoints.
@@ -66,6 +71,7 @@ class TrainConfig:
     clip: float = 1.0
     ema: float = 0.999
     precision: str = "float32"
+    compile: bool = False
     seed: int = 0
     validate_every: int = 1000
     checkpoint_minutes: float = 10.0
@@ -145,7 +151,8 @@ _LEGAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "warmup": _whole(0),
     "clip": (lambda v: _is_number(v) and v > 0, "must be > 0"),
     "ema": (lambda v: _is_number(v) and 0 <= v < 1, "must be in [0, 1)"),
-    "precision": _choice("float32", "bfloat16", "float16"),
+    "compile": (lambda v: isinstance(v, bool), "must be true or false"),
+    "precision": _choice(*PRECISIONS),
     "seed": _whole(0),
     "validate_every": _whole(1),
     "checkpoint_minutes": (lambda v: _is_number(v) and v >= 0, "must be 0 or more"),

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from paoncodec.errors import UsageError, WeightsError
+from paoncodec.layers.fused import can_compile, is_switched_off
 from paoncodec.training.changes import Change, check_changes, find_changes
 from paoncodec.training.learner import Learner
 from paoncodec.training.loading import Loaded, listening, load
@@ -133,7 +134,11 @@ class Trainer:
             TrainingStopped: a file of the run cannot be written.
             UsageError: another process trains in the directory.
         """
-        about = {"precision": self.config.precision, **self.processes.describe()}
+        about = {
+            "precision": self.config.precision,
+            "compiled": self._compiles and can_compile(),
+            **self.processes.describe(),
+        }
         with ExitStack() as held:
             record = None
             with self.processes.together():
@@ -238,10 +243,15 @@ class Trainer:
             if not record.has_board:
                 self.tell("TensorBoard is not installed: metrics go to metrics.jsonl alone")
             device = self.processes.device
-            if self.config.precision == "bfloat16" and emulates_bfloat16(device):
+            if self.config.precision.startswith("bfloat16") and emulates_bfloat16(device):
                 self.tell(
                     "this processor has no bfloat16 arithmetic: steps take up to ten times as "
                     "long as with precision float32"
+                )
+            if self._compiles and not (can_compile() or is_switched_off()):
+                self.tell(
+                    "torch cannot compile here, for which it needs a C++ compiler: steps take a "
+                    "little longer"
                 )
             with closing(record):
                 yield record
@@ -355,6 +365,10 @@ class Trainer:
         if self.config.schedule == "plateau" and self._no_better == self.config.plateau:
             self.drops, self._no_better = self.drops + 1, 0
         return figures
+
+    @property
+    def _compiles(self) -> bool:
+        return self.config.compile and self.processes.device.type == "cpu"
 
     @property
     def _validates(self) -> bool:

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from paoncodec.layers.fused import fused_quotients
 from paoncodec.training.loading import Loaded
+from paoncodec.training.precision import in_precision
 from paoncodec.training.processes import Processes
 from paoncodec.training.samples import Samples
 from paoncodec.training.task import Task
@@ -84,7 +86,8 @@ class Learner:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
         kept = [buffer.detach().clone() for buffer in self._task.model.buffers()]
-        loss, figures = self._backward(parts)
+        with fused_quotients(self._config.compile):
+            loss, figures = self._backward(parts)
         norms = [self._clip(optimizer) for optimizer in self.optimizers]
         if all(map(math.isfinite, (loss, *norms))):
             for optimizer in self.optimizers:
@@ -121,12 +124,7 @@ class Learner:
 
     def _forward(self, *arguments: Any, **named: Any) -> Any:
         """The model, in the run's precision."""
-        precision = self._config.precision
-        with torch.autocast(
-            self._device.type,
-            torch.float16 if precision == "float16" else torch.bfloat16,
-            enabled=precision != "float32",
-        ):
+        with in_precision(self._config.precision, self._device.type):
             return self._prepared(*arguments, **named)
 
     def _clip(self, optimizer: torch.optim.Optimizer) -> float:

@@ -19,6 +19,7 @@ from paoncodec.codecs.recipe import CodecRecipe
 from paoncodec.codecs.task import CodecTask, rate_distortion
 from paoncodec.errors import UsageError, WeightsError
 from paoncodec.images.crops import CropDataset, CropSpec
+from paoncodec.layers.convolutions import gradients_in_bfloat16
 from paoncodec.training import (
     Progress,
     RunDirectory,
@@ -305,6 +306,25 @@ def test_bfloat16_is_near_float32(pictures: Path) -> None:
         losses.append(loss_of(task, dtype)[1]["loss"])
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_gradients_in_bfloat16_are_those_of_float32(pictures: Path) -> None:
+    """Values are equal; so are gradients, to what is rounded of their products."""
+    found = []
+    for reduced in (False, True):
+        task = CodecTask(recipe(pictures))
+        task.start()
+        with gradients_in_bfloat16(reduced):
+            loss = loss_of(task)[0]
+        loss.backward()
+        found.append((loss.item(), dict(task.model.named_parameters())))
+    (loss, exact), (same, near) = found
+    assert same == pytest.approx(loss, rel=1e-5)
+    for name, parameter in exact.items():
+        error = (near[name].grad - parameter.grad).norm() / parameter.grad.norm()
+        assert error < 0.02, name
+        if name.startswith(("g_a", "g_s")) and "bias" not in name:
+            assert error > 1e-4, name
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -33,22 +33,30 @@ def test_every_network_in_every_precision(bench, capsys) -> None:
     threads = str(torch.get_num_threads())
     sizes = ["--batch-size", "1", "--crop", "64", "--runs", "1", "--threads", threads]
     bench.main(sizes)
-    head, *lines, last, own, peers, matrices = capsys.readouterr().out.splitlines()
+    head, *lines, own, peers, reduced, full = capsys.readouterr().out.splitlines()
+    lines, ratios = lines[:9], lines[9:]
     assert head == f"1 crops of 64x64, {threads} threads"
     names = [re.split(r"  +", line)[0] for line in lines]
     assert names == [
-        *["mbt-paon"] * 2,
-        *["CompressAI's mbt2018, same widths"] * 2,
-        *["CompressAI's mbt2018, N = 6, M = 8"] * 2,
+        *["mbt-paon"] * 3,
+        *["CompressAI's mbt2018, same widths"] * 3,
+        *["CompressAI's mbt2018, N = 6, M = 8"] * 3,
     ]
     rates = [float(re.search(r"(\d+\.\d) images/s$", line).group(1)) for line in lines]
-    ratio = float(re.search(r"widths: (\d+\.\d\d) \(bar 0\.75\)$", last).group(1))
-    assert ratio == pytest.approx(rates[0] / rates[2], rel=0.05)
+    found = [re.search(r"widths, (\S+): (\d+\.\d\d) \(bar 0\.75\)$", line) for line in ratios]
+    names = ["bfloat16-gradients", "bfloat16", "float32"]
+    assert [ratio.group(1) for ratio in found] == names
+    assert all(f" {name} " in line for name, line in zip(names, lines[:3], strict=True))
+    for ratio, one, other in zip(found, rates[:3], rates[3:6], strict=True):
+        assert float(ratio.group(2)) == pytest.approx(one / other, rel=0.05)
+    ratio = float(found[0].group(2))
     counted = [re.search(r": (\S+) GMAC a step, (\S+) a second$", line) for line in (own, peers)]
     (ours, fast), (theirs, slow) = (map(float, found.groups()) for found in counted)
     assert theirs < ours < 2 * theirs
     assert fast / slow == pytest.approx(ratio * ours / theirs, rel=0.2)
-    assert float(re.match(r"large matrices: (\S+) GMAC a second$", matrices).group(1)) > 0
+    for line, precision in ((reduced, "bfloat16"), (full, "float32")):
+        speed = re.match(rf"large matrices, {precision}: (\S+) GMAC a second$", line).group(1)
+        assert float(speed) > 0
 
 
 def test_products_are_those_of_all_convolutions(bench) -> None:
@@ -80,7 +88,7 @@ def test_a_step_in_detail(bench, monkeypatch, capsys) -> None:
     parts = ["forward and loss", "backward", "clipping and Adam"]
     assert [re.split(r"  +", line)[0] for line in lines] == [
         *parts,
-        *["as it trains", "channels last", "torch.compile"],
+        *["as it trains", "nothing compiled", "all compiled"],
     ]
     assert all(float(line.split()[-2]) > 0 for line in lines)
     assert len(compiled) == 1
@@ -93,8 +101,8 @@ def test_a_way_that_does_not_work_is_told(bench, monkeypatch, capsys) -> None:
     monkeypatch.setattr(torch, "compile", lambda model: broken)
     sizes = ["--batch-size", "1", "--crop", "64", "--runs", "1", "--precision", "float32"]
     bench.main([*sizes, "--ways", "--threads", str(torch.get_num_threads())])
-    last = capsys.readouterr().out.splitlines()[-1].split(maxsplit=2)
-    assert last == ["torch.compile", "float32", "fails: AssertionError: expected size 24==24"]
+    last = capsys.readouterr().out.splitlines()[-1].split(maxsplit=3)
+    assert last == ["all", "compiled", "float32", "fails: AssertionError: expected size 24==24"]
 
 
 def test_a_step_trains(bench) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 import re
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from paoncodec.errors import PictureLeftOut, UsageError, WeightsError
+from paoncodec.layers import PadeSpec, fused, rational
 from paoncodec.training import (
     Progress,
     RunDirectory,
@@ -668,7 +670,7 @@ def test_torch_knows_processors_without_bfloat16(
     assert not emulates_bfloat16(torch.device("cuda"))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "bfloat16-gradients"])
 def test_a_run_says_once_that_bfloat16_will_be_slow(
     toy: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
@@ -677,4 +679,46 @@ def test_a_run_says_once_that_bfloat16_will_be_slow(
     task, run = toy(config(precision=precision)), RunDirectory(tmp_path / "run")
     Trainer(task, run, tell=told.append).fit()
     said = "this processor has no bfloat16 arithmetic: steps take up to ten times as long as with "
-    assert told == ([f"{said}precision float32"] if precision == "bfloat16" else [])
+    assert told == ([] if precision == "float32" else [f"{said}precision float32"])
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_run_says_where_it_cannot_compile(
+    toy: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    monkeypatch.setattr(engine_module, "can_compile", lambda: False)
+    monkeypatch.setattr(engine_module, "is_switched_off", lambda: False)
+    told: list[str] = []
+    run = RunDirectory(tmp_path / "run")
+    Trainer(toy(config(compile=wanted)), run, tell=told.append).fit()
+    assert [text for text in told if "C++ compiler" in text] == told
+    assert len(told) == wanted
+    [entry] = json.loads((run.path / "provenance.json").read_text())
+    assert entry["compiled"] is False
+
+
+def test_a_run_that_compiles_is_fused_in_both_directions(
+    toy: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "can_compile", lambda: True)
+    monkeypatch.setattr(fused, "can_compile", lambda: True)
+    spec, seen = PadeSpec(), []
+    monkeypatch.setattr(fused, "value", lambda *given: seen.append("value") or given[0][0][:, :1])
+    monkeypatch.setattr(
+        fused, "slopes", lambda *given: seen.append("slopes") or ([given[1][0] * 0], given[2] * 0)
+    )
+
+    class Task(toy):
+        def loss(self, *given: Any) -> tuple[torch.Tensor, dict[str, float]]:
+            loss, figures = super().loss(*given)
+            terms = torch.ones(1, 2, 1, 1, requires_grad=True)
+            return loss + rational([terms], torch.zeros(1), spec).sum(), figures
+
+    run = RunDirectory(tmp_path / "run")
+    Trainer(Task(config(steps=2, compile=True)), run).fit()
+    assert seen == ["value", "slopes"] * 2
+    [entry] = json.loads((run.path / "provenance.json").read_text())
+    assert entry["compiled"] is True
+    seen.clear()
+    Trainer(Task(config(steps=2)), RunDirectory(tmp_path / "plain")).fit()
+    assert not seen

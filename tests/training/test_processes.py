@@ -110,7 +110,7 @@ def test_two_processes_are_one_run_with_one_writer(alone: Path, tmp_path: Path) 
     assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1
     [entry] = json.loads((tmp_path / "two" / "provenance.json").read_text())
     about = {"precision": "float32", "processes": 2, "kind": "MULTI_CPU", "devices": ["cpu"] * 2}
-    assert entry == {"first_step": 0, **about}
+    assert entry == {"first_step": 0, "compiled": False, **about}
 
 
 @pytest.mark.slow
