@@ -92,7 +92,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
-    start = {"start": "weights", "start_from": str(zoo.resolve(arguments.model).path)}
+    start: dict[str, Any] = {
+        "start": "weights",
+        "start_from": str(zoo.resolve(arguments.model).path),
+    }
     recipe = CodecRecipe.from_preset(PRESET, "mbt-paon", VARIABLE, [arguments.data])
     task = CodecTask(replace(recipe, **start))
     task.start()
