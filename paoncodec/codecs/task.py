@@ -26,13 +26,13 @@ from paoncodec.codecs.starts import (
     rescale_latents,
 )
 from paoncodec.coding.rate import draw_qualities, lmbdas_of, shares_of
-from paoncodec.errors import UsageError, WeightsError
+from paoncodec.errors import WeightsError
 from paoncodec.images.crops import (
     CropDataset,
     CropSequence,
     CropSpec,
     EpochOrder,
-    split,
+    hold_out,
     weigh_images,
 )
 from paoncodec.quality import DEFAULT, LMBDA_GRID, VARIABLE, lmbda_of
@@ -70,10 +70,8 @@ class CodecTask:
         if recipe.start == "linear":
             check_linear_start(self.model)
         found = weigh_images(recipe.data, recipe.data_weights)
-        self.training, self.validation = split(list(found), self.config.validation_fraction)
+        self.training, self.validation = hold_out(list(found), self.config.validation_fraction)
         self._weights = [found[path] for path in self.training]
-        if not self.validation:
-            raise UsageError("validation needs pictures of its own: give at least two")
         self._validation_crops: list[Tensor] | None = None
 
     def describe(self) -> dict[str, Any]:

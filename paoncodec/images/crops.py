@@ -30,6 +30,7 @@ __all__ = [
     "EpochOrder",
     "find_images",
     "find_unreadable",
+    "hold_out",
     "split",
     "weigh_images",
 ]
@@ -312,6 +313,21 @@ def split(
             chosen.discard(max(rank, key=rank.__getitem__))
     training = [path for path in paths if path.name not in chosen]
     return training, [path for path in paths if path.name in chosen]
+
+
+def hold_out(paths: Sequence[Path], validation_fraction: float) -> tuple[list[Path], list[Path]]:
+    """:func:`split`, with pictures on both sides.
+
+    Raises:
+        UsageError: there is one name alone.
+    """
+    training, validation = split(paths, validation_fraction)
+    if not validation:
+        raise UsageError(
+            f"{paths[0]}: the only picture, and validation needs pictures of its own; give at "
+            "least two, of different names"
+        )
+    return training, validation
 
 
 def _images_at(place: Path) -> list[Path]:

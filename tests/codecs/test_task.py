@@ -97,7 +97,7 @@ class Killed(Exception):
 
 
 def test_one_picture_is_not_enough(pictures: Path) -> None:
-    with pytest.raises(UsageError, match="at least two"):
+    with pytest.raises(UsageError, match=r"0\.png: the only picture.* at least two"):
         CodecTask(recipe(pictures / "0.png"))
 
 

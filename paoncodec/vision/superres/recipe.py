@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from paoncodec.errors import UsageError
-from paoncodec.images.crops import EpochOrder, find_images, split, weigh_images
+from paoncodec.images.crops import EpochOrder, find_images, hold_out, weigh_images
 from paoncodec.training import RESUMABLE, Samples, TrainConfig
 from paoncodec.training.settings import Recipe, check_data_weights
 from paoncodec.vision.parts import to_range
@@ -106,9 +106,7 @@ class SuperResTask:
         if recipe.validation:
             self.training, self.validation = list(found), find_images(recipe.validation)
         else:
-            self.training, self.validation = split(list(found), self.config.validation_fraction)
-        if not self.validation:
-            raise UsageError("validation needs pictures of its own: give at least two")
+            self.training, self.validation = hold_out(list(found), self.config.validation_fraction)
         self._weights = [found[path] for path in self.training]
         self._held_out_pairs: list[tuple[Tensor, Tensor]] | None = None
 
