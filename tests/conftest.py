@@ -49,11 +49,12 @@ def _nothing_is_compiled() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _bfloat16_is_native() -> Iterator[None]:
-    """What a run tells of must not depend on the processor that tests it."""
-    from paoncodec.training import engine
+    """What a run does and tells of must not depend on the processor that tests it."""
+    from paoncodec.training import engine, precision
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "emulates_bfloat16", lambda device: False)
+        for module in (engine, precision):
+            patch.setattr(module, "emulates_bfloat16", lambda device: False)
         yield
 
 

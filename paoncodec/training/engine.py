@@ -19,7 +19,8 @@ from paoncodec.layers.fused import can_compile, is_switched_off
 from paoncodec.training.changes import Change, check_changes, find_changes
 from paoncodec.training.learner import Learner
 from paoncodec.training.loading import Loaded, listening, load
-from paoncodec.training.processes import Processes, emulates_bfloat16
+from paoncodec.training.precision import emulates_bfloat16
+from paoncodec.training.processes import Processes
 from paoncodec.training.provenance import provenance
 from paoncodec.training.record import Record
 from paoncodec.training.run_directory import RunDirectory, TrainingStopped
@@ -242,8 +243,8 @@ class Trainer:
             record = Record(self.run, self.step)
             if not record.has_board:
                 self.tell("TensorBoard is not installed: metrics go to metrics.jsonl alone")
-            device = self.processes.device
-            if self.config.precision.startswith("bfloat16") and emulates_bfloat16(device):
+            device = self.processes.device.type
+            if self.config.precision == "bfloat16" and emulates_bfloat16(device):
                 self.tell(
                     "this processor has no bfloat16 arithmetic: steps take up to ten times as "
                     "long as with precision float32"

@@ -134,12 +134,3 @@ def _accelerator() -> Accelerator:
 
 def _name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def emulates_bfloat16(device: torch.device) -> bool:
-    """Whether it is an x86 CPU without instructions for bfloat16, as far as torch tells."""
-    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
-        return False
-    known = torch.cpu.get_capabilities()
-    native = ("avx512_bf16", "amx_bf16", "avx_ne_convert")
-    return known.get("architecture") == "x86_64" and not any(map(known.get, native))

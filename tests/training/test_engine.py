@@ -24,7 +24,7 @@ from paoncodec.training import (
     TrainingStopped,
 )
 from paoncodec.training import engine as engine_module
-from paoncodec.training.processes import emulates_bfloat16
+from paoncodec.training.precision import emulates_bfloat16
 
 CONFIG: dict[str, Any] = {
     "batch_size": 4,
@@ -666,8 +666,8 @@ def test_torch_knows_processors_without_bfloat16(
     monkeypatch: pytest.MonkeyPatch, known: dict[str, Any], emulated: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    assert emulates_bfloat16(torch.device("cpu")) == emulated
-    assert not emulates_bfloat16(torch.device("cuda"))
+    assert emulates_bfloat16("cpu") == emulated
+    assert not emulates_bfloat16("cuda")
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "bfloat16-gradients"])
@@ -679,7 +679,7 @@ def test_a_run_says_once_that_bfloat16_will_be_slow(
     task, run = toy(config(precision=precision)), RunDirectory(tmp_path / "run")
     Trainer(task, run, tell=told.append).fit()
     said = "this processor has no bfloat16 arithmetic: steps take up to ten times as long as with "
-    assert told == ([] if precision == "float32" else [f"{said}precision float32"])
+    assert told == ([f"{said}precision float32"] if precision == "bfloat16" else [])
 
 
 @pytest.mark.parametrize("wanted", [True, False])
