@@ -118,8 +118,11 @@ def _options(texts: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--seed", type=int, help="Of weights, patches and their order.")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    help="Of the products, by autocast; weights are float32.",
+    type=click.Choice(["float32", "bfloat16-gradients", "bfloat16", "float16"]),
+    help="Of the products, of gradients alone or, by autocast, of all; weights are float32.",
+)
+@click.option(
+    "--compile/--no-compile", default=None, help="Compile quotients of Padé layers, on a CPU."
 )
 @click.option(
     "--pure",

@@ -82,6 +82,20 @@ def test_a_run_goes_on(run, begun: Path) -> None:
         assert f"holds a run of another task than {task}" in outcome.line
 
 
+def test_a_run_is_computed_as_it_is_told(run, pictures: Path, tmp_path: Path) -> None:
+    words = ("--network", "padenet-id", "--blocks", 1, "--precision", "bfloat16-gradients")
+    train = ("vision", "train", *TASK, *words, "--data", pictures, *SHORT, "--compile", "--out")
+    outcome = run(*train, tmp_path / "run")
+    assert outcome.exit_code == 0, outcome.stderr
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())["train"]
+    assert saved["precision"] == "bfloat16-gradients"
+    assert saved["compile"] is True
+    plain = ("vision", "train", *TASK, "--out", tmp_path / "run", "--resume", "--steps", 3)
+    outcome = run(*plain, "--no-compile")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "train.compile was" in outcome.stderr
+
+
 def test_a_run_does_not_change_its_network(run, begun: Path) -> None:
     outcome = run("vision", "train", *TASK, "--out", begun, "--resume", "--scale", 4)
     assert outcome.exit_code == 2
