@@ -1,6 +1,7 @@
 """Time Padé layers in one process: beside plain convolutions, and beside their formulas.
 
     python tools/bench_layers.py --threads 2
+    python tools/bench_layers.py --threads 1 --compile
 
 First forward and backward of a PaLaConv2d [1/1] and of a convolution with twice the output
 channels, on one map. Then of PaLaConv2d and PaLaDeformConv2d and of the published formulas written
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
 from paoncodec.evaluation.complexity import peak_allocation
-from paoncodec.layers import PaLaConv2d, PaLaDeformConv2d
+from paoncodec.layers import PaLaConv2d, PaLaDeformConv2d, fused_quotients
 
 #: Seconds of the Padé layer over seconds of the convolution, for the default sizes.
 BAR = 1.25
@@ -202,11 +203,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--side", type=int, default=64, help="of the maps, pixels (%(default)s)")
     parser.add_argument("--batch", type=int, default=25, help="with few channels (%(default)s)")
     parser.add_argument("--large-batch", type=int, default=4, help="with many (%(default)s)")
+    parser.add_argument("--compile", action="store_true", help="quotients in one loop")
     options = parser.parse_args(argv)
     for name, value in vars(options).items():
-        if value < 1:
+        if value < 1 and value is not False:
             parser.error(f"--{name.replace('_', '-')} {value}: must be >= 1")
     torch.set_num_threads(options.threads)
+    with fused_quotients(options.compile):
+        _report(options)
+
+
+def _report(options: argparse.Namespace) -> None:
     print(
         f"forward + backward, {options.side}x{options.side}, {options.threads} thread(s), "
         f"median of {options.runs}, torch {torch.__version__}"

@@ -1,7 +1,9 @@
 """Neurons for any network: Padé layers, their shifters, and the neurons they are compared with."""
 
 from paoncodec.layers.causal import CAUSAL_TAPS, CausalConv2d
+from paoncodec.layers.convolutions import gradients_in_bfloat16
 from paoncodec.layers.deform import ElementShift, PaLaDeformConv2d
+from paoncodec.layers.fused import fused_quotients
 from paoncodec.layers.masked import (
     CHECKERBOARD_TAPS,
     CausalPaLaConv2d,
@@ -38,6 +40,8 @@ __all__ = [
     "ProductUnit2d",
     "ShiftSpec",
     "StaticShift",
+    "fused_quotients",
+    "gradients_in_bfloat16",
     "guarded_values",
     "quadratic_conv2d",
     "rational",

@@ -13,10 +13,11 @@ def bench(tool):
     return tool("bench_layers")
 
 
-def test_a_run_on_small_maps(bench, capsys) -> None:
+@pytest.mark.parametrize("compiled", [[], ["--compile"]])
+def test_a_run_on_small_maps(bench, capsys, compiled) -> None:
     threads = torch.get_num_threads()
     sizes = {"channels": 3, "few": 2, "side": 8, "batch": 2, "large-batch": 1, "runs": 1}
-    bench.main([f"--{k}={v}" for k, v in {**sizes, "threads": threads}.items()])
+    bench.main([*(f"--{k}={v}" for k, v in {**sizes, "threads": threads}.items()), *compiled])
     head, *lines = capsys.readouterr().out.splitlines()
     assert f"8x8, {threads} thread(s), median of 1" in head
     starts = [line.split(",")[0] for line in lines[:2]]
