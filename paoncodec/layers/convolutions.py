@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from paoncodec.layers.layout import channels_last
+
 #: Whether products of gradients are in bfloat16 and those of values are not.
 _GRADIENTS_ALONE: ContextVar[bool] = ContextVar("gradients_alone", default=False)
 
@@ -148,12 +150,14 @@ class _OnCPU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, form: _Form) -> Tensor:
-        reduced = [_reduced(operand) for operand in (x, weight)]
-        ctx.save_for_backward(*reduced)
         ctx.form, ctx.formats = form, (x.dtype, weight.dtype)
-        if not _GRADIENTS_ALONE.get():
-            return form.of(*reduced)
-        return form.of(x.contiguous(memory_format=torch.channels_last), weight)
+        ctx.layout = torch.channels_last if channels_last(weight) else torch.contiguous_format
+        if _GRADIENTS_ALONE.get():
+            x, weight = (o.contiguous(memory_format=torch.channels_last) for o in (x, weight))
+            y = form.of(x, weight)
+        x, weight = _reduced(x), _reduced(weight)
+        ctx.save_for_backward(x, weight)
+        return y if _GRADIENTS_ALONE.get() else form.of(x, weight)
 
     @staticmethod
     @once_differentiable
@@ -165,7 +169,7 @@ class _OnCPU(torch.autograd.Function):
             to_x = ctx.form.to_input(grad, x, weight).to(ctx.formats[0])
         if ctx.needs_input_grad[1]:
             to_weight = ctx.form.to_weight(grad, x, weight)
-            to_weight = to_weight.to(ctx.formats[1], memory_format=torch.contiguous_format)
+            to_weight = to_weight.to(ctx.formats[1], memory_format=ctx.layout)
         return to_x, to_weight, None
 
 
