@@ -55,7 +55,9 @@ def dry_run(
     for settings, run, begun in left:
         if begun and run.checkpoint_file.exists():
             Trainer(CodecTask(settings), run, tell=tell)  # reads it, and compares the settings
-    task = CodecTask(replace(recipe, train=replace(recipe.train, validate_every=1)))
+    # A run goes on where nothing can be compiled; to try that takes half of the minute.
+    once = replace(recipe.train, validate_every=1, compile=False)
+    task = CodecTask(replace(recipe, train=once))
     pictures = [*task.training, *task.validation]
     read, faults = find_unreadable(pictures, _READ_SECONDS)
     for fault in faults:

@@ -152,12 +152,10 @@ class _OnCPU(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, form: _Form) -> Tensor:
         ctx.form, ctx.formats = form, (x.dtype, weight.dtype)
         ctx.layout = torch.channels_last if channels_last(weight) else torch.contiguous_format
-        if _GRADIENTS_ALONE.get():
-            x, weight = (o.contiguous(memory_format=torch.channels_last) for o in (x, weight))
-            y = form.of(x, weight)
-        x, weight = _reduced(x), _reduced(weight)
-        ctx.save_for_backward(x, weight)
-        return y if _GRADIENTS_ALONE.get() else form.of(x, weight)
+        x, weight = (o.contiguous(memory_format=torch.channels_last) for o in (x, weight))
+        reduced = _reduced(x), _reduced(weight)
+        ctx.save_for_backward(*reduced)
+        return form.of(x, weight) if _GRADIENTS_ALONE.get() else form.of(*reduced)
 
     @staticmethod
     @once_differentiable
