@@ -84,3 +84,14 @@ class ToyTask:
 @pytest.fixture(scope="session")
 def toy() -> type[ToyTask]:
     return ToyTask
+
+
+@pytest.fixture(autouse=True)
+def _quick_provenance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions of all packages take longer than the toy runs."""
+    monkeypatch.setattr("paoncodec.training.engine.provenance", dict)
+
+
+@pytest.fixture
+def log_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paoncodec.training.engine.LOG_EVERY", 1)
