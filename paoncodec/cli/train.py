@@ -121,7 +121,7 @@ def train(
     given = {"arch_name": arch, **data_settings(data), **_start(start_from, arch)}
     given = {name: value for name, value in given.items() if value is not None}
     loop = {name: value for name, value in loop.items() if value is not None}
-    there = Grid.load(place)
+    there = Grid.begun(place, resume)
     begun = there if resume else None
     if begun is not None or isinstance(lmbda, tuple):
         grid = _grid(begun, lmbda, from_scratch, preset, given, loop)
@@ -143,9 +143,11 @@ def train(
         found = trial.dry_run(recipe, place, say, left)
         click.echo(json.dumps(found) if as_json else trial.describe(found))
         return
+    processes = Processes()
+    if grid is None and not resume and processes.is_main:
+        Grid.forget(place)
     smallest = recipe.lmbda if grid is None else min(grid.lmbdas)
     trainers = [_carry_out(r, run, going_on, out, r.lmbda == smallest) for r, run, going_on in runs]
-    processes = Processes()
     processes.end()
     if not processes.is_main:
         return

@@ -62,6 +62,25 @@ class Grid:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{file}: cannot be read ({error}); name another directory") from error
 
+    @classmethod
+    def begun(cls, out: Path, resume: bool) -> Grid | None:
+        """The grid of a directory, unless it is to be begun anew and none of its runs has begun.
+
+        Raises:
+            UsageError: its file is damaged.
+        """
+        there = cls.load(out)
+        if there is None or resume:
+            return there
+        runs = (RunDirectory(out / _folder(lmbda), resume=True) for lmbda in there.lmbdas)
+        return there if any(run.config_file.exists() for run in runs) else None
+
+    @classmethod
+    def forget(cls, out: Path) -> None:
+        """Takes a grid of which no run has begun for none: a run of one λ begins in its place."""
+        if _file(out).exists() and cls.begun(out, resume=False) is None:
+            _file(out).unlink()
+
     def check(self, out: Path, resume: bool) -> None:
         """Whether a directory is for this grid.
 
@@ -70,7 +89,7 @@ class Grid:
                 grid is another than this in a setting that a resumed run may not change, or one of
                 its runs has done more steps than this one asks for.
         """
-        saved = Grid.load(out)
+        saved = Grid.begun(out, resume)
         if saved is None:
             run = RunDirectory(out, resume=True)
             if run.config_file.exists() or run.checkpoint_file.exists():

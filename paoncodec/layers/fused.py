@@ -7,6 +7,7 @@ four times as fast. It needs a C++ compiler and some ten seconds, so it has to b
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Values that a loop takes at a time; over fewer channels it is faster along the rows.
 _VECTOR = 16
+
+#: How the compiler has failed in this process; one at most.
+_failures: list[str] = []
 
 _WANTED: ContextVar[bool] = ContextVar("fused", default=False)
 
@@ -55,11 +59,22 @@ def can_compile() -> bool:
 
     if is_switched_off():
         return False
+    # Where it finds nvcc, torch would tell users of CPUs that there is no CUDA.
+    extensions = logging.getLogger("torch.utils.cpp_extension")
+    level = extensions.level
+    extensions.setLevel(logging.ERROR)
     try:
         torch.compile(twice)(torch.ones(4))
     except Exception:  # noqa: BLE001 - a compiler fails in many ways, and none of them matters here
         return False
+    finally:
+        extensions.setLevel(level)
     return True
+
+
+def failure() -> str | None:
+    """How the compiler failed, after it had worked: nothing is compiled from then on."""
+    return _failures[0] if _failures else None
 
 
 def is_switched_off() -> bool:
@@ -74,6 +89,7 @@ def is_fused(stacks: Sequence[Tensor], groups: int) -> bool:
     first = stacks[0]
     return (
         _WANTED.get()
+        and not _failures
         and groups == 1
         and first.ndim == 4
         and first.device.type == "cpu"
@@ -122,13 +138,21 @@ class _Order:
 def _run(
     function: Callable[..., Any], rows: list[Tensor], bias: Tensor, spec: PadeSpec, *more: Any
 ) -> Any:
-    """Compiled for all numbers of channels, and whether autocast is on or not.
+    """Compiled for all numbers of channels, and whether autocast is on or not; or else plainly.
 
     The compiler would make a function for each size of a parameter, and for each state of autocast,
     and give up after eight.
     """
+    given = (rows, bias.detach(), spec, *more)
     with torch.autocast("cpu", enabled=False):
-        return _compiled(function)(rows, bias.detach(), spec, *more)
+        if _failures:
+            return function(*given)
+        try:
+            return _compiled(function)(*given)
+        except Exception as error:  # noqa: BLE001 - a full disk, no memory for a compiler, and others
+            result = function(*given)  # raises what is no fault of the compiler
+            _failures.append(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+            return result
 
 
 @cache

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from paoncodec.errors import UsageError, WeightsError
-from paoncodec.layers.fused import can_compile, is_switched_off
+from paoncodec.layers.fused import can_compile, failure, is_switched_off
 from paoncodec.training.changes import Change, check_changes, find_changes
 from paoncodec.training.learner import Learner
 from paoncodec.training.loading import Loaded, listening, load
@@ -109,6 +109,7 @@ class Trainer:
         self.seconds = 0.0
         self.changes: list[Change] = []
         self.left_out: list[str] = []
+        self._compiler_failed = failure()
         self._stopping = False
         self.processes = Processes()
         self._share = Share(
@@ -312,6 +313,7 @@ class Trainer:
         """What follows a step: records, validation, a checkpoint where one is due."""
         left_out = self._gather_left_out(parts)
         if record is not None:
+            self._tell_of_the_compiler()
             self._tell_left_out(left_out)
             record.left_out(self.step, self.left_out)
             for name in self.task.counts:
@@ -334,13 +336,20 @@ class Trainer:
         if self._validates:
             validation = self._validate(record)
         self.listener(Progress(self.step, self.config.steps, figures, validation, self.skipped))
-        # After each validation too, so that the best weights never run ahead of the checkpoint;
+        # After each validation too, so that the best weights run ahead of the checkpoint only where
+        # it cannot be written;
         # but not amid non-finite steps: the checkpoint before them is the one to look at.
         late = time.monotonic() - self._saved > 60 * self.config.checkpoint_minutes
         if (late or validation) and not self.in_a_row and not self._stopping:
             record.flush()
             self.checkpoint()
             self._saved = time.monotonic()
+
+    def _tell_of_the_compiler(self) -> None:
+        """Once, where it has failed in this run."""
+        if self._compiler_failed != (found := failure()):
+            self._compiler_failed = found
+            self.tell(f"torch's compiler failed, the run goes on without it ({found})")
 
     def _gather_left_out(self, parts: list[tuple[range, Loaded]]) -> list[str]:
         """What was warned of in all processes."""

@@ -622,6 +622,23 @@ def test_wrong_grids_make_no_run(run, pictures, tmp_path, words, said):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("lmbda", ["0.013", "0.013,0.05"])
+def test_a_grid_that_never_began_is_in_nobodys_way(run, pictures, tmp_path, lmbda):
+    junk, place = tmp_path / "junk", tmp_path / "new"
+    junk.mkdir()
+    for name in ("a.png", "b.png"):
+        (junk / name).write_bytes(b"no picture")
+    outcome = run("train", "--lmbda", "0.013,0.05", "--data", junk, "--out", place)
+    assert outcome.exit_code == 3
+    assert (place / "grid.json").is_file()
+    words = ["--steps", 2, "--batch-size", 1, "--crop", 64, "--workers", 0, "--out", place]
+    outcome = run("train", "--lmbda", lmbda, "--data", pictures, *words)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert (place / "grid.json").is_file() == ("," in lmbda)
+    outcome = run("train", "--out", place, "--resume")
+    assert outcome.exit_code == 0, outcome.stderr
+
+
 def test_one_lambda_is_not_what_a_grid_goes_on_with(run, tiny_grid):
     outcome = run("train", "--out", tiny_grid, "--resume", "--lmbda", "0.013")
     assert outcome.exit_code == 2
@@ -631,6 +648,8 @@ def test_one_lambda_is_not_what_a_grid_goes_on_with(run, tiny_grid):
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 def test_a_grid_and_a_run_do_not_share_a_directory(run, tiny, tiny_grid, pictures, dry):
     words = ["--data", pictures, *dry]
+    (tiny_grid / "lmbda-0.05").mkdir()
+    (tiny_grid / "lmbda-0.05" / "config.json").write_text("{}")  # so its first run has begun
     before = files_of(tiny), files_of(tiny_grid)
     for lmbda, out, said in [
         ("0.013", tiny_grid, "holds a grid: continue it with --resume"),

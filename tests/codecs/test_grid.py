@@ -165,6 +165,9 @@ def test_a_grid_is_not_begun_over_the_runs_of_another(recipe: CodecRecipe, tmp_p
 def test_directories_that_hold_something_else(recipe: CodecRecipe, tmp_path: Path) -> None:
     grid = Grid(recipe, LMBDAS)
     grid.save(tmp_path / "grid", resume=False)
+    grid.save(tmp_path / "grid", resume=False)  # none of its runs has begun
+    (tmp_path / "grid" / "lmbda-0.02").mkdir()
+    (tmp_path / "grid" / "lmbda-0.02" / "config.json").write_text("{}")
     with pytest.raises(UsageError, match="holds a grid: continue it with --resume"):
         grid.save(tmp_path / "grid", resume=False)
     (tmp_path / "single").mkdir()

@@ -116,6 +116,39 @@ def test_what_is_not_compiled(stack: Tensor, groups: int, monkeypatch: pytest.Mo
             assert not fused.is_fused([sound], 1)
 
 
+@pytest.mark.parametrize("fails", [0, 1])
+def test_a_compiler_that_fails_later_is_done_without(
+    fails: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the value, or at its gradient: a full disk, for example."""
+    spec = PadeSpec()
+    stacks, bias = terms(spec, 4, torch.float32)
+    plain = results(stacks, bias, spec, fuse=False)
+    asked: list[str] = []
+
+    def compiled(function: Callable[..., object]) -> Callable[..., object]:
+        asked.append(function.__name__)
+        return _broken(function) if len(asked) > fails else function
+
+    monkeypatch.setattr(fused, "can_compile", lambda: True)
+    monkeypatch.setattr(fused, "_compiled", compiled)
+    monkeypatch.setattr(fused, "_failures", [])
+    assert fused.failure() is None
+    torch.testing.assert_close(results(stacks, bias, spec, fuse=True), plain)
+    assert fused.failure() == "RuntimeError: no C++ compiler"
+    torch.testing.assert_close(results(stacks, bias, spec, fuse=True), plain)
+    assert asked == ["_value", "_slopes"][: fails + 1]
+
+
+def test_what_is_no_fault_of_the_compiler_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "_compiled", _broken)
+    monkeypatch.setattr(fused, "_failures", [])
+    stacks, _ = terms(PadeSpec(), 4, torch.float32)
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        fused.value(stacks, torch.zeros(3), PadeSpec())
+    assert fused.failure() is None
+
+
 def _broken(function: Callable[..., object]) -> Callable[..., object]:
     def run(*given: object) -> object:
         raise RuntimeError("no C++ compiler")

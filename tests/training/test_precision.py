@@ -143,3 +143,16 @@ def test_a_run_that_compiles_is_fused_in_both_directions(
     seen.clear()
     Trainer(Task(config(steps=2)), RunDirectory(tmp_path / "plain")).fit()
     assert not seen
+
+
+def test_a_compiler_that_fails_in_a_run_is_told_once(
+    toy: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[str] = []
+    monkeypatch.setattr(fused, "_failures", failures)
+    told: list[str] = []
+    trainer = Trainer(toy(config()), RunDirectory(tmp_path / "run"), tell=told.append)
+    trainer.listener = lambda progress: failures.append("OSError: no space left")
+    trainer.fit()
+    said = "torch's compiler failed, the run goes on without it (OSError: no space left)"
+    assert told == [said]
