@@ -1,6 +1,6 @@
-"""Set the comparison of recipes in paoncodec/codecs/presets/README.md.
+"""Set the comparisons of recipes in paoncodec/codecs/presets/README.md.
 
-python tools/readme_recipes.py            from docs/results/training/recipes.json
+python tools/readme_recipes.py            from docs/results/training
 python tools/readme_recipes.py --check    exit 1 if it is stale, write nothing
 """
 
@@ -15,7 +15,9 @@ from compare_recipes import Found, table
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "paoncodec" / "codecs" / "presets" / "README.md"
-RESULTS = ROOT / "docs" / "results" / "training" / "recipes.json"
+RESULTS = ROOT / "docs" / "results" / "training"
+#: Part of the document → file of what is in it.
+PARTS = {"trials": "recipes.json", "precisions": "precisions.json"}
 
 
 def main() -> int:
@@ -25,9 +27,10 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 if stale")
     arguments = parser.parse_args()
-    rows = table(Found.read(RESULTS))
     text = DOCUMENT.read_text(encoding="utf-8")
-    return settle(DOCUMENT, with_part(text, "trials", rows + "\n"), arguments.check)
+    for part, file in PARTS.items():
+        text = with_part(text, part, table(Found.read(RESULTS / file)) + "\n")
+    return settle(DOCUMENT, text, arguments.check)
 
 
 if __name__ == "__main__":
