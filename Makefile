@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # Kodak's 24 pictures as PNG, and what is measured on them.
 KODAK ?= kodak
-MODELS = mbt-paon-small-variable-v4
+MODELS = mbt-paon-small-variable-v5
 CODECS = jpeg webp avif jpeg2000
 
 .DELETE_ON_ERROR:

@@ -38,7 +38,7 @@ __all__ = [
     "rate_map",
 ]
 
-DEFAULT_MODEL = "mbt-paon-small-variable-v4"
+DEFAULT_MODEL = "mbt-paon-small-variable-v5"
 MAX_PIXELS = 2**28
 
 DataSource: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO"

@@ -21,7 +21,7 @@ def test_every_data_file_of_the_package_travels() -> None:
     names = [str(path.relative_to(PACKAGE)) for path in data if not path.name.startswith(".")]
     for model in ("mbt-paon-small", "elic-paon-small-variable"):
         assert f"zoo_data/{model}.safetensors" in names
-    for version in ("", "-v2", "-v3", "-v4"):
+    for version in ("", "-v2", "-v3", "-v4", "-v5"):
         assert f"zoo_data/mbt-paon-small-variable{version}.safetensors" in names
     left = [name for name in names if not any(fnmatch(name, pattern) for pattern in patterns())]
     assert not left

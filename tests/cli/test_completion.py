@@ -39,6 +39,7 @@ def test_outputs_and_models(command: str) -> None:
         ("plain", "mbt-paon-small-variable-v2"),
         ("plain", "mbt-paon-small-variable-v3"),
         ("plain", "mbt-paon-small-variable-v4"),
+        ("plain", "mbt-paon-small-variable-v5"),
         ("plain", "mbt-paon-small-variable"),
     ]
     assert completed(command, "a", "--model", "runs/") == [("file", "runs/")]
