@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from paoncodec.errors import UsageError, WeightsError
+from paoncodec.errors import ImageError, UsageError, WeightsError
 from paoncodec.layers.fused import can_compile, failure, is_switched_off
 from paoncodec.training.changes import Change, check_changes, find_changes
 from paoncodec.training.learner import Learner
@@ -260,11 +260,17 @@ class Trainer:
 
     @contextmanager
     def _telling_left_out(self) -> Iterator[None]:
-        """Tells of pictures that are left out inside, also where an error follows."""
+        """Tells of pictures that are left out inside, also where an error follows.
+
+        But not where no picture is left: the error then names one.
+        """
         heard: list[str] = []
         try:
             with listening() as heard:
                 yield
+        except ImageError:
+            heard.clear()
+            raise
         finally:
             self._tell_left_out(heard)
 
