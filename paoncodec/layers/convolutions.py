@@ -58,7 +58,10 @@ def full_precision(device_type: str) -> Iterator[None]:
 def conv2d(x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:
     """``torch.nn.functional.conv2d`` without bias and padding.
 
-    Where gradients are in bfloat16 on a CPU, it can be differentiated once.
+    x (B, C, H, W) and weight (out, C / groups, k, k) → (B, out, H', W').
+
+    Where gradients are in bfloat16 on a CPU, it can be differentiated once: of gradients taken with
+    ``create_graph`` torch refuses a second derivative, or leaves this one's part out of it.
     """
     form = _Form(stride, groups)
     if _is_ours(x, weight):
@@ -71,10 +74,12 @@ def conv_transpose2d(
 ) -> Tensor:
     """``torch.nn.functional.conv_transpose2d`` of square kernels, without bias.
 
-    Where gradients are in bfloat16 on a CPU, it can be differentiated once, and has a backward of
-    its own: the gradient of the weights by the library takes up to three times as long there, for
-    maps of 32×32 and more. In float32 on a CPU, where nothing learns, the result is channels last,
-    whatever the operands are.
+    x (B, C, H, W) and weight (C, out / groups, k, k) → (B, out, H', W').
+
+    Where gradients are in bfloat16 on a CPU, it can be differentiated once, as :func:`conv2d`, and
+    has a backward of its own: the gradient of the weights by the library takes up to three times as
+    long there, for maps of 32×32 and more. In float32 on a CPU, where nothing learns, the result is
+    channels last, whatever the operands are.
     """
     form = _Form(stride, groups, padding, output_padding, transposed=True)
     if _is_ours(x, weight):

@@ -30,6 +30,7 @@ _VECTOR = 16
 #: How the compiler has failed in this process; one at most.
 _failures: list[str] = []
 
+#: Whether :func:`fused_quotients` is on, and can be.
 _WANTED: ContextVar[bool] = ContextVar("fused", default=False)
 
 
