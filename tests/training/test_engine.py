@@ -20,7 +20,8 @@ from paoncodec.training import (
     TrainingDiverged,
     TrainingStopped,
 )
-from tests.training.toy_runs import assert_same_run, config, without_time
+from tests.training.same_run import assert_same_run, without_time
+from tests.training.toy_runs import config
 
 
 class Killed(Exception):
@@ -356,10 +357,10 @@ def test_a_run_that_has_gone_further_is_refused(toy: type[Any], tmp_path: Path) 
 def test_a_complete_run_resumes_to_nothing(toy: type[Any], tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     Trainer(toy(config()), run).fit()
-    before = without_time(run.records())
+    before = without_time(run)
     again = Trainer(toy(config()), RunDirectory(tmp_path / "run", resume=True))
     assert again.fit()
-    assert without_time(run.records()) == before
+    assert without_time(run) == before
 
 
 def test_other_settings_are_refused_and_the_run_is_left_alone(
@@ -477,7 +478,7 @@ def test_micro_batches_are_the_whole_batch(
         settings = config(batch_size=8, accumulate=parts)
         assert Trainer(toy(settings, dropout=0), run).fit()
         runs.append(run)
-    for one, other in zip(*(without_time(run.records()) for run in runs), strict=True):
+    for one, other in zip(*(without_time(run) for run in runs), strict=True):
         assert one == pytest.approx(other, rel=1e-5)
     whole, parted = (run.load() for run in runs)
     assert whole is not None

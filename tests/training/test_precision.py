@@ -7,15 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import torch
 
+from paoncodec.cli.train import train as codec_train
+from paoncodec.cli.vision.train import train as vision_train
 from paoncodec.layers import PadeSpec, fused, rational
 from paoncodec.layers.convolutions import _GRADIENTS_ALONE
 from paoncodec.training import RunDirectory, TrainConfig, Trainer, precision
 from paoncodec.training import engine as engine_module
 from paoncodec.training.precision import PRECISIONS, emulates_bfloat16, in_precision
-from tests.training.toy_runs import assert_same_run, config
+from tests.training.same_run import assert_same_run
+from tests.training.toy_runs import config
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
@@ -156,3 +160,11 @@ def test_a_compiler_that_fails_in_a_run_is_told_once(
     trainer.fit()
     said = "torch's compiler failed, the run goes on without it (OSError: no space left)"
     assert told == [said]
+
+
+@pytest.mark.parametrize("command", [codec_train, vision_train])
+def test_commands_offer_all_precisions(command: click.Command) -> None:
+    """They list them by themselves: the module that has them imports torch."""
+    [option] = [p for p in command.params if p.name == "precision"]
+    assert isinstance(option.type, click.Choice)
+    assert tuple(option.type.choices) == PRECISIONS
